@@ -1,0 +1,28 @@
+"""Fixtures for everything that needs a database; rules are tested without any of them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import Database, Server, running_server
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """Yield the server that all tests share."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def database(server: Server) -> Iterator[Database]:
+    """Yield a fresh, migrated database for one test."""
+    with server.database() as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def module_database(server: Server) -> Iterator[Database]:
+    """Yield a fresh, migrated database that the tests of one module share."""
+    with server.database() as database:
+        yield database

@@ -1,0 +1,55 @@
+"""The outbox: what other rooms and the outside shall hear of, written with the fact itself.
+
+A row stands in the same transaction as what it tells, so an event is never lost and never about
+something that did not happen. Delivery is at least once; ``event_id`` lets a reader drop repeats.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import BigInteger, Column, DateTime, Identity, Table, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import UUID as UUIDColumn
+
+from wallet.core.database import Connection, metadata
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    Column("event_id", UUIDColumn, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body", JSONB, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    comment="Append-only; a reader keeps its own place.",
+)
+
+_INSERT = """
+INSERT INTO outbox (event_id, kind, body, created_at)
+SELECT event_id, kind, body, $4
+FROM unnest($1::uuid[], $2::text[], $3::jsonb[]) AS new (event_id, kind, body)
+"""
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """Something that happened: ``kind`` such as ``payment.succeeded`` and a thin JSON ``body``.
+
+    No personal data goes in.
+    """
+
+    event_id: UUID
+    kind: str
+    body: str
+
+
+async def append(connection: Connection, *, events: list[Event], now: datetime) -> None:
+    """Write ``events`` in one statement, in the caller's transaction."""
+    if events:
+        await connection.execute(
+            _INSERT,
+            [event.event_id for event in events],
+            [event.kind for event in events],
+            [event.body for event in events],
+            now,
+        )

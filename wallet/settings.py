@@ -1,0 +1,51 @@
+"""All configuration, read once from the environment (prefix ``WALLET_``) when a process starts.
+
+Nothing else reads environment variables: a value that matters is here, with its unit and its
+default, or it is not configurable.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Configuration of one process.
+
+    ``database_url`` is the application's connection, ``database_owner_url`` the one migrations
+    use. Both empty means the embedded PostgreSQL under ``data_directory``.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="WALLET_", extra="ignore", frozen=True)
+
+    database_url: str = Field("", validation_alias=AliasChoices("DATABASE_URL"))
+    database_owner_url: str = Field("", validation_alias=AliasChoices("DATABASE_OWNER_URL"))
+    data_directory: Path = Field(Path(".data"), validation_alias=AliasChoices("WALLET_DATA"))
+
+    # One installation is either live or a rehearsal: test keys never meet live money.
+    livemode: bool = False
+    # Keys the hashes of API keys, one-time codes and cards; losing it voids every one of them.
+    # Empty lets the embedded installation make its own and keep it in the data directory.
+    pepper: SecretStr = SecretStr("")
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+
+    # Bounds of the till.
+    teller_queue_max: int = Field(2_000, ge=1)
+    teller_batch_max: int = Field(128, ge=1, le=512)
+    api_key_cache_s: float = Field(2.0, ge=0, le=2.5)
+    payment_amount_yen_max: int = Field(1_000_000, ge=1)
+    body_bytes_max: int = Field(16_384, ge=1_024)
+    pool_size: int = Field(4, ge=1, le=32)
+
+    support_phone: str = "0120-000-000"
+    documentation_url: str = "/errors"
+
+
+@lru_cache(maxsize=1)
+def read_settings() -> Settings:
+    """Return the process's settings; reads the environment on the first call only."""
+    return Settings()
