@@ -62,7 +62,7 @@ migrate: setup  ## Bring the database of DATABASE_OWNER_URL (or the embedded one
 
 # Exact versions and hashes, and no address: where packages come from is the machine's matter.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-    --no-annotate --custom-compile-command 'make lock' $(UPGRADE)
+    --no-strip-extras --no-annotate --custom-compile-command 'make lock' $(UPGRADE)
 
 lock:  ## Resolve the dependencies anew (`make lock UPGRADE=--upgrade` for newer versions).
 	$(COMPILE) pyproject.toml --output-file requirements/runtime.lock
