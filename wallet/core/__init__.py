@@ -1,0 +1,1 @@
+"""Core: ids, money, time, refusals, the database and the outbox. It knows no business."""

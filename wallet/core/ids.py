@@ -16,6 +16,9 @@ from asyncpg.pgproto.pgproto import UUID as FastUUID  # noqa: N811 - it is a cla
 SECRET_BYTES = 20
 """160 random bits in every secret: codes, API keys."""
 
+NUMBERED_MAX = 15
+"""Ids between one aligned id and the next."""
+
 _HEX_DIGITS = 32
 
 
@@ -39,7 +42,7 @@ def public_id(prefix: str, identifier: uuid.UUID) -> str:
 
 
 def parse_public_id(prefix: str, text: str) -> uuid.UUID | None:
-    """Return the id in ``text``, or None when it is not ``prefix_`` and 32 lower-case hex digits."""
+    """Return the id in ``text``, or None when it is not ``prefix_`` and 32 small hex digits."""
     head, separator, digits = text.partition("_")
     if head != prefix or not separator or len(digits) != _HEX_DIGITS or digits != digits.lower():
         return None
@@ -48,6 +51,23 @@ def parse_public_id(prefix: str, text: str) -> uuid.UUID | None:
     except ValueError:
         return None
     return parsed
+
+
+def align_id(identifier: uuid.UUID) -> uuid.UUID:
+    """Return the id with its last four bits cleared: room for :data:`NUMBERED_MAX` ids after it.
+
+    What belongs to one thing, such as the transfers of a payment, is then one short range of ids.
+    """
+    raw = identifier.bytes
+    aligned: uuid.UUID = FastUUID(raw[:15] + bytes((raw[15] & 0xF0,)))
+    return aligned
+
+
+def numbered_id(aligned: uuid.UUID, number: int) -> uuid.UUID:
+    """Return the id that is ``number``, 1 to :data:`NUMBERED_MAX`, after an aligned one."""
+    raw = aligned.bytes
+    made: uuid.UUID = FastUUID(raw[:15] + bytes((raw[15] | number,)))
+    return made
 
 
 def new_secret(prefix: str) -> str:

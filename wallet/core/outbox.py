@@ -9,8 +9,7 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import BigInteger, Column, DateTime, Identity, Table, Text
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.dialects.postgresql import UUID as UUIDColumn
+from sqlalchemy.dialects import postgresql
 
 from wallet.core.database import Connection, metadata
 
@@ -18,9 +17,9 @@ outbox = Table(
     "outbox",
     metadata,
     Column("seq", BigInteger, Identity(always=True), primary_key=True),
-    Column("event_id", UUIDColumn, nullable=False),
+    Column("event_id", postgresql.UUID, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("body", JSONB, nullable=False),
+    Column("body", postgresql.JSONB, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     comment="Append-only; a reader keeps its own place.",
 )

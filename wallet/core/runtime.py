@@ -1,4 +1,4 @@
-"""Where this process finds its database and its secrets: given, or embedded and made on the spot."""
+"""Where a process finds its database and its pepper: given, or embedded and made on the spot."""
 
 import secrets
 from collections.abc import Iterator

@@ -1,0 +1,1 @@
+"""Ops: what may hold money up. Every batch of money obeys it."""

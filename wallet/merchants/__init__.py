@@ -1,0 +1,1 @@
+"""Merchants: shops, terminals, and the API keys that their systems call with."""

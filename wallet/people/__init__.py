@@ -1,0 +1,1 @@
+"""People: wallets, and the cards that lead to them."""
