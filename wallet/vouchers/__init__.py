@@ -1,0 +1,1 @@
+"""Vouchers: value of a programme given to wallets, within its quotas."""

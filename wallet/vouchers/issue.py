@@ -1,0 +1,315 @@
+"""Issue: value of a programme becomes money in a wallet's purses, as one chain of transfers.
+
+What the holder has paid comes from the programme's clearing account, what the city adds from its
+budget; each goes to a purse of its own and they never mix. A purse is opened when money first
+arrives for it. Nothing is kept of a refusal, so the same id may be asked for again.
+
+The order of decisions is fixed: stops, the programme, repeats, the wallet, the period, the form
+of the request, the quotas, and the budget last.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from wallet.core.clock import japanese_day, to_datetime
+from wallet.core.database import Connection
+from wallet.core.ids import numbered_id
+from wallet.core.money import LEDGER_JPY
+from wallet.core.outbox import Event, append
+from wallet.core.refusals import Refusal
+from wallet.ledger.chart import ACCOUNT_PURSE, TRANSFER_ISSUE
+from wallet.ledger.rules import (
+    ACCOUNT_DEBITS_MUST_NOT_EXCEED_CREDITS,
+    LINKED,
+    Account,
+    AccountCode,
+    Transfer,
+    TransferCode,
+)
+from wallet.ledger.storage import Prior, find_transfers
+from wallet.ledger.teller import Batch, Facts
+from wallet.programmes.queries import ProgrammeShelf
+from wallet.programmes.rules import Funding, Programme, Purse
+from wallet.vouchers import storage
+from wallet.vouchers.rules import (
+    PORTIONS_MAX,
+    IssueRequest,
+    Portion,
+    Source,
+    check_period,
+    check_quotas,
+    is_repeat,
+    portions_of,
+)
+
+
+class Issued(msgspec.Struct, frozen=True, gc=False):
+    """What the wallet has received; ``replayed`` when it had received it before.
+
+    ``price_yen`` was paid by the holder, ``face_yen`` is what the money is worth.
+    """
+
+    issue_id: UUID
+    wallet_id: UUID
+    programme: str
+    sets: int
+    price_yen: int
+    face_yen: int
+    replayed: bool
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """Nothing was issued and nothing kept; the same id may be used again."""
+
+    refusal: Refusal
+
+
+class IssueFacts(Facts):
+    """What a batch of issues needs to know, by its keys; its decisions add to it."""
+
+    __slots__ = ("day", "issued", "new_purses", "programmes", "sets", "wallets")
+
+    day: date
+    programmes: dict[str, Programme]
+    wallets: dict[UUID, storage.WalletFacts]
+    sets: dict[UUID, int]
+
+    def __init__(self, *, now_us: int) -> None:
+        super().__init__()
+        self.day = japanese_day(now_us)
+        self.new_purses: list[tuple[UUID, Purse]] = []
+        self.issued: list[Issued] = []
+
+
+class Issue:
+    """The kind of work behind :data:`ISSUE`."""
+
+    def __init__(self) -> None:
+        self._shelf = ProgrammeShelf()
+
+    async def gather(
+        self, connection: Connection, requests: Sequence[IssueRequest], now_us: int
+    ) -> IssueFacts:
+        """Read everything for all requests, one query per table, locking the wallets."""
+        facts = IssueFacts(now_us=now_us)
+        facts.wallets = await storage.lock_wallets(connection, {r.wallet_id for r in requests})
+        # After the lock: whoever has just issued under the same id held it until the commit.
+        ids = [numbered_id(r.issue_id, n) for r in requests for n in range(1, PORTIONS_MAX + 1)]
+        booked, burnt = await find_transfers(connection, ids)
+        facts.prior = Prior(transfers=booked, burnt=burnt)
+        versions = await storage.find_versions(connection, {r.programme for r in requests})
+        known = await self._shelf.take(connection, versions)
+        facts.programmes = {known[i].code: known[i] for i in versions}
+        purses = [
+            purse
+            for wallet in facts.wallets.values()
+            for purse in wallet.purses
+            if purse.programme_id in versions
+        ]
+        facts.sets = await storage.count_sets(
+            connection, [purse.account_id for purse in purses if purse.funding == Funding.PAID]
+        )
+        facts.account_ids.update(purse.account_id for purse in purses)
+        for programme in facts.programmes.values():
+            facts.account_ids |= {programme.clearing_account_id, programme.budget_account_id}
+        return facts
+
+    def decide(self, request: IssueRequest, facts: IssueFacts, batch: Batch) -> Issued | Refused:
+        """Decide one request against the book; pure but for the book and the facts."""
+        stops = batch.stops
+        if stops and not stops.isdisjoint(("all", "issue", f"programme:{request.programme}")):
+            return Refused(Refusal("service_stopped"))
+        programme = facts.programmes.get(request.programme)
+        if programme is None:
+            return Refused(Refusal("programme_unknown", {"programme": request.programme}))
+        repeat = _find_repeat(request, programme, batch)
+        if repeat is not None:
+            return repeat
+        portions = _check(request, programme, facts, batch)
+        if isinstance(portions, Refusal):
+            return Refused(portions)
+        _book(request, programme, portions, facts, batch)
+        issued = Issued(
+            request.issue_id,
+            request.wallet_id,
+            programme.code,
+            request.sets,
+            sum(p.amount_yen for p in portions if p.source is Source.CLEARING),
+            sum(p.amount_yen for p in portions),
+            replayed=False,
+        )
+        facts.issued.append(issued)
+        return issued
+
+    async def record(
+        self, connection: Connection, facts: IssueFacts, answers: Sequence[Any], batch: Batch
+    ) -> None:
+        """Write the new purses and the events."""
+        del answers
+        await storage.insert_purses(connection, facts.new_purses)
+        events = [_event(issued) for issued in facts.issued]
+        await append(connection, events=events, now=to_datetime(batch.now_us))
+
+
+ISSUE: Final = Issue()
+"""The kind of work that issues value; one in a process, with one shelf of programmes."""
+
+
+def _find_repeat(
+    request: IssueRequest, programme: Programme, batch: Batch
+) -> Issued | Refused | None:
+    """Answer a request whose id was used before, in an earlier batch or in this one."""
+    ids = (numbered_id(request.issue_id, number) for number in range(1, PORTIONS_MAX + 1))
+    booked = [transfer for i in ids if (transfer := batch.book.transfers.get(i))]
+    if not booked:
+        return None
+    if not is_repeat(request, booked[0], programme):
+        return Refused(Refusal("idempotency_conflict", {"issue_id": request.issue_id}))
+    return Issued(
+        request.issue_id,
+        request.wallet_id,
+        programme.code,
+        request.sets,
+        sum(t.amount for t in booked if t.debit_account_id == programme.clearing_account_id),
+        sum(t.amount for t in booked),
+        replayed=True,
+    )
+
+
+def _check(
+    request: IssueRequest, programme: Programme, facts: IssueFacts, batch: Batch
+) -> list[Portion] | Refusal:
+    """Return what to book, or the first reason not to."""
+    wallet = facts.wallets.get(request.wallet_id)
+    if wallet is None:
+        return Refusal("wallet_unknown")
+    if wallet.state != "active":
+        return Refusal("wallet_frozen")
+    refusal = check_period(programme, day=facts.day)
+    portions = refusal or portions_of(request, programme)
+    if isinstance(portions, Refusal):
+        return portions
+    refusal = check_quotas(
+        programme,
+        sets=request.sets,
+        wallet_sets=_wallet_sets(wallet, programme, facts),
+        programme_sets=_programme_sets(programme, batch),
+    )
+    if refusal is not None:
+        return refusal
+    added_yen = sum(p.amount_yen for p in portions if p.source is Source.BUDGET)
+    left_yen = batch.book.available(programme.budget_account_id)
+    if added_yen > left_yen:
+        return Refusal("budget_exhausted", {"left_yen": left_yen})
+    return portions
+
+
+def _wallet_sets(wallet: storage.WalletFacts, programme: Programme, facts: IssueFacts) -> int:
+    return sum(
+        facts.sets.get(purse.account_id, 0)
+        for purse in wallet.purses
+        if purse.programme_id == programme.id
+    )
+
+
+def _programme_sets(programme: Programme, batch: Batch) -> int:
+    """Nothing but a sale debits the clearing account, so its debits are the sets sold so far."""
+    if programme.frame is None:
+        return 0
+    clearing = batch.book.balances[programme.clearing_account_id]
+    return clearing.debits_posted // programme.frame.price_yen
+
+
+def _book(
+    request: IssueRequest,
+    programme: Programme,
+    portions: Sequence[Portion],
+    facts: IssueFacts,
+    batch: Batch,
+) -> None:
+    """Open the purses that are missing and fill them as one chain; it fits, so it succeeds."""
+    wallet = facts.wallets[request.wallet_id]
+    opened: list[Purse] = []
+    transfers: list[Transfer] = []
+    for number, portion in enumerate(portions, 1):
+        transfer_id = numbered_id(request.issue_id, number)
+        purse = _find_purse(wallet, programme, portion.funding)
+        if purse is None:
+            purse = Purse(transfer_id, programme.id, portion.funding, programme.spending.last_day)
+            opened.append(purse)
+        transfers.append(
+            Transfer(
+                transfer_id,
+                programme.clearing_account_id
+                if portion.source is Source.CLEARING
+                else programme.budget_account_id,
+                purse.account_id,
+                portion.amount_yen,
+                LEDGER_JPY,
+                TRANSFER_ISSUE,
+                LINKED if number < len(portions) else 0,
+                user_data_128=request.wallet_id,
+                user_data_64=request.sets,
+                user_data_32=programme.number,
+            )
+        )
+    _apply(opened, transfers, request, batch)
+    wallet.purses.extend(opened)
+    facts.new_purses.extend((request.wallet_id, purse) for purse in opened)
+    first = transfers[0].credit_account_id
+    facts.sets[first] = facts.sets.get(first, 0) + request.sets
+
+
+def _find_purse(
+    wallet: storage.WalletFacts, programme: Programme, funding: Funding
+) -> Purse | None:
+    last_day = programme.spending.last_day
+    for purse in wallet.purses:
+        if (purse.programme_id, purse.funding, purse.expires_on) == (
+            programme.id,
+            funding,
+            last_day,
+        ):
+            return purse
+    return None
+
+
+def _apply(
+    opened: Sequence[Purse], transfers: Sequence[Transfer], request: IssueRequest, batch: Batch
+) -> None:
+    accounts = [
+        Account(
+            purse.account_id,
+            LEDGER_JPY,
+            ACCOUNT_PURSE,
+            ACCOUNT_DEBITS_MUST_NOT_EXCEED_CREDITS,
+            user_data_128=request.wallet_id,
+            user_data_32=transfers[0].user_data_32,
+        )
+        for purse in opened
+    ]
+    codes = [str(result.code) for result in batch.book.create_accounts(accounts)]
+    codes += [str(result.code) for result in batch.book.create_transfers(transfers)]
+    if set(codes) - {AccountCode.CREATED, TransferCode.CREATED}:
+        message = f"the ledger refused an issue that fits: {codes}"
+        raise RuntimeError(message)
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def _event(issued: Issued) -> Event:
+    """The thin body others will hear: ids and amounts."""
+    body = {
+        "issue_id": f"iss_{issued.issue_id.hex}",
+        "wallet_id": f"wal_{issued.wallet_id.hex}",
+        "programme": issued.programme,
+        "sets": issued.sets,
+        "price_yen": issued.price_yen,
+        "face_yen": issued.face_yen,
+    }
+    return Event(issued.issue_id, "voucher.issued", _encode(body).decode())

@@ -1,0 +1,97 @@
+"""The pure part of issuing: what a set is made of, and who may still have how many."""
+
+from datetime import date
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from wallet.core.refusals import Refusal
+from wallet.ledger.rules import Transfer
+from wallet.programmes.rules import Funding, Programme
+
+PORTIONS_MAX: Final = 2
+"""Portions of one issue: its transfers' ids are the issue's id + 1 and + 2."""
+
+
+class IssueRequest(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Value to issue to a wallet: sets of a programme with a frame, free yen of one without.
+
+    ``issue_id`` is the caller's, made by :func:`align_id`; it makes a repeat a repeat.
+    """
+
+    issue_id: UUID
+    wallet_id: UUID
+    programme: str
+    sets: int = 0
+    amount_yen: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse an id whose transfers would have no room."""
+        if self.issue_id.bytes[15] & 0x0F:
+            message = f"make the id {self.issue_id} with align_id"
+            raise ValueError(message)
+
+
+class Source(StrEnum):
+    """Which account of the programme a portion comes from."""
+
+    CLEARING = "clearing"
+    BUDGET = "budget"
+
+
+class Portion(msgspec.Struct, frozen=True, gc=False):
+    """The part of an issue that goes into one purse."""
+
+    funding: Funding
+    source: Source
+    amount_yen: int
+
+
+def portions_of(request: IssueRequest, programme: Programme) -> list[Portion] | Refusal:
+    """Return what goes where, or why this programme is not issued like that."""
+    frame = programme.frame
+    if frame is None:
+        if request.sets or request.amount_yen < 1:
+            return Refusal("issue_amount_expected", {"programme": programme.code})
+        return [Portion(Funding.FREE, Source.BUDGET, request.amount_yen)]
+    if request.amount_yen or request.sets < 1:
+        return Refusal("issue_sets_expected", {"programme": programme.code})
+    paid = Portion(Funding.PAID, Source.CLEARING, frame.price_yen * request.sets)
+    premium_yen = (frame.face_yen - frame.price_yen) * request.sets
+    return [paid, Portion(Funding.PREMIUM, Source.BUDGET, premium_yen)] if premium_yen else [paid]
+
+
+def check_period(programme: Programme, *, day: date) -> Refusal | None:
+    """Refuse to issue what can no longer be spent; before the first day is early, not late."""
+    last_day = programme.spending.last_day
+    return Refusal("outside_period", {"last_day": last_day}) if day > last_day else None
+
+
+def check_quotas(
+    programme: Programme, *, sets: int, wallet_sets: int, programme_sets: int
+) -> Refusal | None:
+    """Refuse more sets than one person may have, or than there are.
+
+    ``wallet_sets`` and ``programme_sets`` have been issued already.
+    """
+    frame = programme.frame
+    if frame is None:
+        return None
+    left_sets = max(0, frame.sets_per_person - wallet_sets)
+    if sets > left_sets:
+        facts = {"sets_per_person": frame.sets_per_person, "left_sets": left_sets}
+        return Refusal("sets_per_person_exceeded", facts)
+    left_sets = max(0, frame.sets_total - programme_sets)
+    return Refusal("sets_sold_out", {"left_sets": left_sets}) if sets > left_sets else None
+
+
+def is_repeat(request: IssueRequest, booked: Transfer, programme: Programme) -> bool:
+    """Whether the first transfer booked under the request's id came of the same request."""
+    return (
+        booked.user_data_128 == request.wallet_id
+        and booked.user_data_32 == programme.number
+        and booked.user_data_64 == request.sets
+        and (request.sets > 0 or booked.amount == request.amount_yen)
+    )
