@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,8 @@ DATABASE: Final = "wallet"
 
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _TIMEOUT_S: Final = 60.0
+DROPS_MAX: Final = 10
+_DROP_PAUSE_S: Final = 0.3
 
 
 def create_database(*, owner_url: str, name: str, template: str | None = None) -> None:
@@ -32,11 +35,21 @@ def create_database(*, owner_url: str, name: str, template: str | None = None) -
 
 
 def drop_database(*, owner_url: str, name: str) -> None:
-    """Drop a database if it is there, ending whatever still uses it."""
-    run_sql(
-        url=url_for(owner_url, "postgres"),
-        script=f"DROP DATABASE IF EXISTS {_checked(name)} WITH (FORCE);\n",
-    )
+    """Drop a database if it is there, ending whatever still uses it.
+
+    Raises :class:`EmbeddedPostgresError` when PostgreSQL refuses :data:`DROPS_MAX` times: an owner
+    may not end an autovacuum worker, and must wait for it to leave.
+    """
+    script = f"DROP DATABASE IF EXISTS {_checked(name)} WITH (FORCE);\n"
+    for attempt in range(1, DROPS_MAX + 1):
+        try:
+            run_sql(url=url_for(owner_url, "postgres"), script=script)
+        except EmbeddedPostgresError:
+            if attempt == DROPS_MAX:
+                raise
+            time.sleep(_DROP_PAUSE_S)
+        else:
+            return
 
 
 def provision(*, superuser_url: str, passwords: Mapping[str, str]) -> None:
