@@ -29,7 +29,9 @@ NOT_DISTRIBUTABLE = {
     "an advisory lock": re.compile(r"pg_(try_)?advisory", re.IGNORECASE),
     "NOTIFY or LISTEN": re.compile(r"\b(pg_notify|NOTIFY|(UN)?LISTEN)\b"),
     "a deferred constraint": re.compile(r"\bDEFERR(ABLE|ED)\b", re.IGNORECASE),
-    "a schema's name": re.compile(r"\b(FROM|JOIN|INTO|UPDATE|TABLE)\s+[a-z_]+\.[a-z_]+"),
+    "a schema's name": re.compile(
+        r"(?<!DISTINCT )\b(FROM|JOIN|INTO|UPDATE|TABLE)\s+[a-z_]+\.[a-z_]+"
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""Errors planted by the tables' owner, seen by proofs from inside of one transaction, and undone."""
+"""Errors planted by the tables' owner, seen by proofs inside of one transaction, and undone."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager

@@ -107,6 +107,7 @@ transfer = Table(
     CheckConstraint("debit_account_id <> credit_account_id", name="two_accounts"),
     Index("ix_transfer_debit_account", "debit_account_id", "timestamp"),
     Index("ix_transfer_credit_account", "credit_account_id", "timestamp"),
+    Index("ix_transfer_timestamp", "timestamp"),  # What seals and proofs read by; see seal.py.
     comment="Two entries by construction: what is debited here is credited there.",
     postgresql_partition_by="RANGE (id)",
 )
@@ -147,6 +148,12 @@ seal = Table(
     Column("previous_hash", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     Column("sealed_at", BigInteger, nullable=False),
+    Column(
+        "fingerprints",
+        LargeBinary,
+        nullable=False,
+        comment="of each transfer in order: its id and 8 bytes of its hash",
+    ),
     CheckConstraint("from_timestamp < to_timestamp", name="range"),
     comment="A hash chain over closed ranges [from, to) of transfers.",
 )

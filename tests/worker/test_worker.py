@@ -1,0 +1,168 @@
+"""The worker seals and releases by itself, and outlives a database that goes away."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tests.factories.ledger import account, codes, fund, open_accounts, open_teller, pending
+from tests.factories.moments import NOW_US
+from tests.patience import until
+from tests.proxy import open_proxy
+from tests.servers import Database
+from wallet import worker
+from wallet.core.clock import TestClock
+from wallet.core.database import make_engine, read
+from wallet.ledger.queries import lookup_accounts
+from wallet.ledger.storage import EXPIRED_HOLDS_MAX
+from wallet.ledger.verify_seals import verify_seals
+from wallet.worker import release_holds, run_worker
+
+PATIENCE_S = 20.0
+COUNT = "SELECT count(*) FROM {}"
+
+
+@pytest.fixture
+def clock() -> TestClock:
+    """A clock that stands at noon."""
+    return TestClock(NOW_US)
+
+
+@pytest.fixture
+async def engine(database: Database) -> AsyncIterator[AsyncEngine]:
+    """An engine of the application's role."""
+    engine = make_engine(database.application_url, pool_size=2, application_name="tests")
+    yield engine
+    await engine.dispose()
+
+
+async def make_holds(database: Database, clock: TestClock, count: int) -> None:
+    """Open holds that run out after a second, and let a minute go by."""
+    async with open_teller(database.application_url, clock=clock) as teller:
+        payer, payee = await open_accounts(teller, account(), account())
+        await fund(teller, payer)
+        holds = [pending(payer, payee, 1, timeout_s=1) for _ in range(count)]
+        assert set(await codes(teller, *holds)) == {"created"}
+    clock.advance(seconds=60)
+
+
+async def count(engine: AsyncEngine, of: str) -> int:
+    """Return how many rows there are, as in ``seal WHERE …``."""
+    async with read(engine) as connection:
+        found: int = (await connection.execute(text(COUNT.format(of)))).scalar_one()
+        return found
+
+
+PENDING = "pending_transfer WHERE state = 'pending'"
+
+
+async def test_holds_run_out_although_nobody_pays(
+    database: Database, engine: AsyncEngine, clock: TestClock
+) -> None:
+    await make_holds(database, clock, EXPIRED_HOLDS_MAX + 1)
+    url = database.application_url
+    assert await release_holds(engine, database_url=url, clock=clock) == EXPIRED_HOLDS_MAX + 1
+    assert await count(engine, PENDING) == 0
+    assert await release_holds(engine, database_url=url, clock=clock) == 0
+    async with read(engine) as connection:
+        ids = (await connection.execute(text("SELECT id FROM account"))).scalars()
+        accounts = await lookup_accounts(connection, list(ids))
+    assert {one.balance.debits_pending for one in accounts} == {0}
+
+
+async def test_a_worker_seals_and_releases_until_it_is_cancelled(
+    database: Database, engine: AsyncEngine, clock: TestClock
+) -> None:
+    await make_holds(database, clock, 3)
+    working = asyncio.create_task(
+        run_worker(database_url=database.application_url, clock=clock, pause_s=0.05)
+    )
+
+    async def is_done() -> bool:
+        return await count(engine, "seal") == 1 and await count(engine, PENDING) == 0
+
+    await until(is_done)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    report = await verify_seals(engine)
+    assert report.ok
+    assert report.transfers == 4
+
+
+async def test_sigterm_ends_a_worker_in_good_order(
+    database: Database, engine: AsyncEngine, clock: TestClock
+) -> None:
+    await make_holds(database, clock, 1)
+    working = asyncio.create_task(
+        run_worker(database_url=database.application_url, clock=clock, pause_s=5)
+    )
+
+    async def is_sealed() -> bool:
+        return await count(engine, "seal") == 1
+
+    await until(is_sealed)
+    await asyncio.sleep(0.2)  # Let it begin its pause.
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(4):
+        await working
+
+
+async def test_a_worker_outlives_its_database(
+    database: Database,
+    engine: AsyncEngine,
+    clock: TestClock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "BACKOFF_S_MAX", 0.1)
+    caplog.set_level(logging.WARNING, logger=worker.__name__)
+    await make_holds(database, clock, 3)
+    async with open_proxy(database.application_url) as (proxy, url):
+        proxy.go_down()
+        working = asyncio.create_task(run_worker(database_url=url, clock=clock, pause_s=0.05))
+
+        async def has_complained() -> bool:
+            return len(caplog.records) > 1
+
+        await until(has_complained)
+        assert all("the database is away" in record.getMessage() for record in caplog.records)
+        proxy.is_up = True
+
+        async def is_sealed() -> bool:
+            return await count(engine, "seal") == 1
+
+        await until(is_sealed)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+
+async def test_a_fault_of_the_programme_is_logged_by_its_place_and_not_its_values(
+    database: Database,
+    clock: TestClock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rounds = asyncio.Event()
+
+    async def break_down(*_: object, **__: object) -> None:
+        if caplog.records:
+            rounds.set()
+        message = "the holder's name"
+        raise ValueError(message)
+
+    monkeypatch.setattr(worker, "seal", break_down)
+    working = asyncio.create_task(
+        run_worker(database_url=database.application_url, clock=clock, pause_s=0.01)
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        await rounds.wait()
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    assert "ValueError in break_down" in caplog.text
+    assert "holder" not in caplog.text

@@ -1,0 +1,98 @@
+"""The worker: what must go on while nobody pays.
+
+It seals the ledger, and releases holds that have run out when no payment comes along to do it.
+Any number of workers may run; they do the same work once.
+"""
+
+import asyncio
+import logging
+import signal
+from contextlib import suppress
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from wallet.core.clock import Clock
+from wallet.core.database import is_away, make_engine, read
+from wallet.ledger.bulk import bulk_teller
+from wallet.ledger.create import CREATE, CreateRequest
+from wallet.ledger.seal import seal
+from wallet.ledger.storage import EXPIRED_HOLDS_MAX
+from wallet.ledger.teller import OutcomeUnknown, Overloaded
+
+logger = logging.getLogger(__name__)
+
+PAUSE_S: Final = 10.0
+"""Between two rounds: how long a transfer waits for its seal, with the clocks' allowance."""
+
+BACKOFF_S_MAX: Final = 60.0
+"""The longest pause while the database is away; it doubles from the usual one."""
+
+SEALS_PER_ROUND: Final = 100
+"""A backlog is sealed in rounds, so that holds do not wait for a million transfers."""
+
+_COUNT_DUE: Final = text("""
+SELECT count(*) FROM pending_transfer WHERE state = 'pending' AND expires_at <= :now_us
+""")
+
+
+async def run_worker(*, database_url: str, clock: Clock, pause_s: float = PAUSE_S) -> None:
+    """Work in rounds, ``pause_s`` apart, until SIGTERM or a cancellation.
+
+    Whatever goes wrong in a round is logged, without its values, and the next round tries again:
+    nothing here is lost by being late.
+    """
+    engine = make_engine(database_url, pool_size=2, application_name="wallet-worker")
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    failures, pause = 0, pause_s
+    try:
+        while not stopped.is_set():
+            try:
+                await _round(engine, database_url, clock)
+                failures, pause = 0, pause_s
+            except Exception as error:  # noqa: BLE001 - a worker outlives whatever it meets
+                failures, pause = failures + 1, min(2 * pause, max(pause_s, BACKOFF_S_MAX))
+                _log(error, failures)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), pause)
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        await engine.dispose()
+
+
+async def _round(engine: AsyncEngine, database_url: str, clock: Clock) -> None:
+    await release_holds(engine, database_url=database_url, clock=clock)
+    for _ in range(SEALS_PER_ROUND):
+        if await seal(engine, now_us=clock()) is None:
+            break
+
+
+async def release_holds(engine: AsyncEngine, *, database_url: str, clock: Clock) -> int:
+    """Release the holds that have run out and return how many there were.
+
+    A batch of the teller does it, whatever it is about; these are about nothing.
+    """
+    async with read(engine) as connection:
+        due: int = (await connection.execute(_COUNT_DUE, {"now_us": clock()})).scalar_one()
+    if due:
+        async with bulk_teller(database_url, clock=clock) as teller:
+            for _ in range(-(-due // EXPIRED_HOLDS_MAX)):
+                await teller.submit(CREATE, CreateRequest())
+    return due
+
+
+def _log(error: Exception, failures: int) -> None:
+    """Say that a round failed: one line when the database is away, the place of any other fault."""
+    if is_away(error) or isinstance(error, OutcomeUnknown | Overloaded):
+        logger.warning(
+            "the database is away (%s), %d rounds in a row", type(error).__name__, failures
+        )
+        return
+    # The message may quote values of rows; the type and the place do not.
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    name = "" if place is None else f"{place.tb_frame.f_code.co_name}:{place.tb_lineno}"
+    logger.error("a round failed: %s in %s, %d in a row", type(error).__name__, name, failures)
