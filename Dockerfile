@@ -7,6 +7,7 @@ RUN /opt/venv/bin/pip install --require-hashes -r /requirements/runtime.lock \
     && /opt/venv/bin/pip install --require-hashes -r /requirements/build.lock
 WORKDIR /app
 COPY pyproject.toml README.md ./
+COPY demo ./demo
 COPY migrations ./migrations
 COPY wallet ./wallet
 # Editable, because migrations run from beside the package.

@@ -4,14 +4,19 @@ A row stands in the same transaction as what it tells, so an event is never lost
 something that did not happen. Delivery is at least once; ``event_id`` lets a reader drop repeats.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import BigInteger, Column, DateTime, Identity, Table, Text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from wallet.core.clock import to_datetime
 from wallet.core.database import Connection, metadata
+from wallet.core.ids import new_id
 
 outbox = Table(
     "outbox",
@@ -52,3 +57,17 @@ async def append(connection: Connection, *, events: list[Event], now: datetime) 
             [event.body for event in events],
             now,
         )
+
+
+async def tell(
+    connection: AsyncConnection, *, kind: str, body: Mapping[str, Any], now_us: int
+) -> None:
+    """Write one event in the caller's transaction, off the money path; as :class:`Event`."""
+    await connection.execute(
+        outbox.insert().values(
+            event_id=new_id(now_us=now_us),
+            kind=kind,
+            body=msgspec.to_builtins(dict(body)),
+            created_at=to_datetime(now_us),
+        )
+    )

@@ -1,0 +1,1 @@
+"""The doors over HTTP, by audience, and the words and statuses of every refusal."""
