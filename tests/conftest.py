@@ -7,6 +7,16 @@ import pytest
 from tests.servers import Database, Server, running_server
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a night run kill more often than a build can wait for."""
+    parser.addoption(
+        "--kills",
+        type=int,
+        default=20,
+        help="how often the till and PostgreSQL are killed under load, half each (20)",
+    )
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """Yield the server that all tests share."""

@@ -6,13 +6,16 @@ The money path speaks asyncpg directly on a connection from :func:`connect`.
 """
 
 import asyncio
+import re
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import asyncpg
-from sqlalchemy import MetaData
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import MetaData, event
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 if TYPE_CHECKING:
@@ -35,7 +38,20 @@ ATTEMPTS_MAX: Final = 3
 RETRYABLE_SQLSTATES: Final = frozenset({"40001", "40P01"})
 """Serialization failure and deadlock: the transaction is gone as a whole and may be run again."""
 
+# Class 08 is connections; the others are a shutdown, a crash, a start-up, no room for more, a lock
+# that did not come in time, and a statement that took too long.
+_AWAY_SQLSTATE: Final = re.compile(r"08...|57P0[123]|53300|55P03|57014")
+
 _CONNECT_TIMEOUT_S: Final = 5.0
+
+_KEEPALIVE: Final = {
+    "TCP_KEEPIDLE": 3,
+    "TCP_KEEPINTVL": 1,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 6_000,
+}
+"""A silent host is asked after three seconds whether it is there, and thrice more, a second apart;
+nor may anything sent stay unacknowledged for more than six (in milliseconds, as Linux wants it)."""
 
 # Plans on the money path must not change under load: every statement looks rows up by key, so
 # index nested loops are right at any table size, and a plan made on an empty table stays right.
@@ -55,7 +71,7 @@ T = TypeVar("T")
 
 def make_engine(url: str, *, pool_size: int, application_name: str) -> AsyncEngine:
     """Return an async engine with a fixed pool: no overflow, bounded waits (seconds)."""
-    return create_async_engine(
+    engine = create_async_engine(
         url.replace("postgresql://", "postgresql+asyncpg://", 1),
         pool_size=pool_size,
         max_overflow=0,
@@ -72,6 +88,17 @@ def make_engine(url: str, *, pool_size: int, application_name: str) -> AsyncEngi
             },
         },
     )
+    event.listen(engine.sync_engine, "checkout", _replace_dead)
+    return engine
+
+
+def _replace_dead(connection: Any, *_: object) -> None:  # noqa: ANN401 - the driver's, adapted
+    """Have the pool connect anew when the server has ended this connection, as a restart does.
+
+    The driver has heard of it by then, so this asks nobody and costs nothing.
+    """
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError
 
 
 @asynccontextmanager
@@ -107,9 +134,24 @@ def sqlstate_of(error: BaseException) -> str | None:
     return state if isinstance(state, str) else None
 
 
+def is_away(error: BaseException) -> bool:
+    """Whether the database cannot be reached, not in time, or has gone away under a statement.
+
+    As against having refused something. Whatever was asked may be asked again.
+    """
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    state = sqlstate_of(error)
+    if state is not None:
+        return _AWAY_SQLSTATE.fullmatch(state) is not None
+    if isinstance(error, asyncpg.InterfaceError):
+        return "connection is closed" in str(error)  # The class alone may mean a mistake of ours.
+    return isinstance(error, OSError | PoolTimeoutError)
+
+
 async def connect(url: str, *, application_name: str) -> Connection:
     """Return one raw connection for money: steady plans, short lock waits, durable commits."""
-    return await asyncpg.connect(
+    connection: Connection = await asyncpg.connect(
         url,
         timeout=_CONNECT_TIMEOUT_S,
         server_settings={
@@ -121,6 +163,23 @@ async def connect(url: str, *, application_name: str) -> Connection:
             **_STEADY_PLANS,
         },
     )
+    _notice_silence(connection)
+    return connection
+
+
+def _notice_silence(connection: Connection) -> None:
+    """Have the connection break a few seconds after the other host has gone without a word.
+
+    A batch waits for its COMMIT without a time limit, so nothing else would end that wait.
+    """
+    # The driver has no public way to its socket.
+    link = cast("Any", connection)._transport.get_extra_info("socket")  # noqa: SLF001
+    if link.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):  # Each system has some of them.
+            link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def array_literal(numbers: Iterable[int]) -> str:
