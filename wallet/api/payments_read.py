@@ -1,7 +1,6 @@
 """``GET /v1/payments…``: what became of a merchant's payments."""
 
 import base64
-import binascii
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -24,8 +23,6 @@ from wallet.payments.queries import (
 from wallet.payments.rules import Payment
 
 _encode = msgspec.json.Encoder().encode
-
-_UUID_BYTES: Final = 16
 
 
 async def authenticated(request: Request) -> Principal:
@@ -132,11 +129,5 @@ def _cursor(payment_id: UUID) -> str:
 
 
 def _read_cursor(cursor: str) -> UUID:
-    try:
-        raw = base64.urlsafe_b64decode(cursor + "==")
-    except binascii.Error:
-        raw = b""
-    if len(raw) != _UUID_BYTES:
-        error = {"pointer": "/query/cursor", "code": "invalid", "detail": "not a cursor of ours"}
-        raise ProblemError("parameter_invalid", errors=[error])
-    return UUID(bytes=raw)
+    """Return the place in the list; any cursor of the right form is one, whoever made it."""
+    return UUID(bytes=base64.urlsafe_b64decode(cursor + "=="))
