@@ -229,6 +229,19 @@ async def test_a_body_in_pieces_is_read_whole(till: Till) -> None:
     payment_of(await till.client.post(PAYMENTS, content=pieces(), headers=till.headers()))
 
 
+async def test_a_body_that_never_ends_is_not_waited_for(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wallet.api.till.BODY_TIMEOUT_S", 0.05)
+
+    async def stalled() -> Any:  # noqa: ANN401 - an iterator of bytes
+        yield b"{"
+        await asyncio.Event().wait()
+
+    response = await till.client.post(PAYMENTS, content=stalled(), headers=till.headers())
+    problem_of(response, "body_too_slow")
+
+
 async def test_who_hangs_up_before_the_end_of_the_body_pays_nothing(till: Till) -> None:
     wallet_id = await make_payer(till.city)
     (code,) = await till.city.codes(wallet_id=wallet_id)

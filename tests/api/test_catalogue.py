@@ -41,6 +41,7 @@ STATUSES = {
     403: {"key_wrong_mode", "merchant_suspended"},
     404: {"error_unknown", "not_found", "payment_unknown", "terminal_unknown"},
     405: {"method_not_allowed"},
+    408: {"body_too_slow"},
     409: {"code_used"},
     410: {"code_expired"},
     413: {"body_too_large"},

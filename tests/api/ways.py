@@ -235,6 +235,7 @@ WAYS: Final = MappingProxyType[str, Way](
 
 ELSEWHERE: Final = MappingProxyType(
     {
+        "body_too_slow": "tests/api/test_bodies.py sends one that never ends for it",
         "internal_error": "tests/api/test_failures.py breaks the database for it",
         "overloaded": "tests/api/test_failures.py fills the queue for it",
         "payment_not_allowed": "no rule of risk refuses a payment yet",

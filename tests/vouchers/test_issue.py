@@ -223,12 +223,12 @@ async def test_what_was_issued_is_told_once_and_a_refusal_not_at_all(rooms: Room
     await ask(teller, request)
     await ask(teller, request)
     await refused(teller, make_request(request.wallet_id, "told", sets=9))
-    wallet = f"wal_{request.wallet_id.hex}"
+    wallet = str(request.wallet_id)
     async with read(engine) as connection:
         ((kind, body),) = await connection.execute(EVENTS, {"wallet_id": wallet})
     assert kind == "voucher.issued"
     assert body == {
-        "issue_id": f"iss_{request.issue_id.hex}",
+        "issue_id": str(request.issue_id),
         "wallet_id": wallet,
         "programme": "told",
         "sets": 2,

@@ -292,6 +292,18 @@ _AT_THE_DOOR: Final = (
         clerk="依頼が大きすぎます({bytes_max:,}バイトまで)。",
     ),
     Problem(
+        code="body_too_slow",
+        status=408,
+        title="The body did not arrive in time",
+        headline="お支払いを受け付けられませんでした",
+        body="通信に時間がかかりました。もう一度お試しください。" + MONEY_IS_SAFE,
+        easy="もう一度(いちど) ためして ください。" + MONEY_IS_SAFE_EASY,
+        clerk="通信状態を確認して、同じ会計をもう一度送ってください。",
+        next_action=NextAction.RETRY_SAME_KEY,
+        retryable=True,
+        retry_after_s=1,
+    ),
+    Problem(
         code="body_malformed",
         status=400,
         title="The body is not JSON in UTF-8",

@@ -63,6 +63,7 @@ _MEANINGS: Final = {
     402: "Declined: balance, limit or rule",
     403: "A key of the wrong mode, or the merchant is suspended",
     404: "There is no such thing for this merchant",
+    408: "The body did not arrive in time",
     409: "The code has been used before",
     410: "The code has expired",
     413: "The body is too large",
@@ -141,7 +142,7 @@ def _pay_operation() -> dict[str, Any]:
         "responses": _by_text(
             {
                 201: {**created, "headers": replayed},
-                **problems(400, 404, 413, 415, 422),
+                **problems(400, 404, 408, 413, 415, 422),
                 **{
                     status: {**declined, "headers": {**declined["headers"], **replayed}}
                     for status, declined in problems(402, 409, 410, 423).items()

@@ -5,6 +5,7 @@ straight into checked types, and refusals cost almost nothing. The operation is 
 same OpenAPI document as every other, and fuzzed by it.
 """
 
+import asyncio
 import logging
 import re
 from collections import Counter
@@ -29,6 +30,8 @@ from wallet.payments.rules import PayRequest
 logger = logging.getLogger(__name__)
 
 PATH: Final = "/v1/payments"
+BODY_TIMEOUT_S: Final = 10.0
+"""Who sends a body byte by byte must not keep a place at the till."""
 AMOUNT_YEN_MAX: Final = 1_000_000
 """The most one request may ask for; far above any shop payment, far below any counter."""
 
@@ -196,6 +199,14 @@ async def _read_body(receive: Receive, headers: dict[bytes, bytes], bytes_max: i
     content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if content_type != b"application/json":
         raise ProblemError("media_type_unsupported")
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await _collect(receive, bytes_max)
+    except TimeoutError:
+        raise ProblemError("body_too_slow") from None
+
+
+async def _collect(receive: Receive, bytes_max: int) -> bytes:
     body = b""
     while True:
         message = await receive()

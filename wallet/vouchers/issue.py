@@ -305,8 +305,8 @@ _encode: Final = msgspec.json.Encoder().encode
 def _event(issued: Issued) -> Event:
     """The thin body others will hear: ids and amounts."""
     body = {
-        "issue_id": f"iss_{issued.issue_id.hex}",
-        "wallet_id": f"wal_{issued.wallet_id.hex}",
+        "issue_id": str(issued.issue_id),
+        "wallet_id": str(issued.wallet_id),
         "programme": issued.programme,
         "sets": issued.sets,
         "price_yen": issued.price_yen,
