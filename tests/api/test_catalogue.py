@@ -85,8 +85,9 @@ def test_who_may_retry_is_told_to(code: str) -> None:
     problem = CATALOGUE[code]
     told = {NextAction.RETRY_SAME_KEY, NextAction.WAIT}
     assert problem.retryable == (problem.next_action in told)
-    # A problem of ours, and nothing else, is worth the same request again.
-    assert (problem.status >= 500) == (problem.next_action is NextAction.RETRY_SAME_KEY)
+    # Only a problem of ours, or a request that never arrived, is worth the same request again.
+    worth_it = problem.status >= 500 or problem.status == 408
+    assert worth_it == (problem.next_action is NextAction.RETRY_SAME_KEY)
     if problem.status == 503:
         assert problem.retry_after_s is not None
 
