@@ -3,8 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import Database, Server, running_server
+
+settings.register_profile("long", max_examples=2_000)
+"""For a night: twenty times as many examples, with ``--hypothesis-profile=long``."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -263,6 +263,7 @@ async def test_two_who_seal_at_once_make_one_seal(engine: AsyncEngine, teller: T
     assert await seal_next(engine) is None
 
 
+@pytest.mark.attack(28)
 @pytest.mark.parametrize(
     "statement", ["UPDATE seal SET transfers = 0", "DELETE FROM seal", "TRUNCATE seal"]
 )

@@ -79,6 +79,7 @@ async def test_a_sound_chain_is_green(module_database: Database, sealed: Sealed)
     assert report.as_dict()["head"] == {"number": 3, "hash": head.hash.hex()}
 
 
+@pytest.mark.attack(28)
 @pytest.mark.parametrize(
     "change",
     [
@@ -207,6 +208,7 @@ async def test_a_chain_cut_off_at_its_head_differs_from_what_was_published(
     assert (finding.id, finding.what, finding.stored) == ("3", "published hash", None)
 
 
+@pytest.mark.attack(28)
 async def test_a_chain_forged_as_a_whole_differs_from_what_was_published(
     module_database: Database, sealed: Sealed
 ) -> None:

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.factories.city import open_rooms
+from tests.factories.city import make_city, open_rooms
+from tests.factories.payments import engage, release
 from tests.factories.programmes import frame, free_draft, make_programme, voucher_draft
 from tests.servers import Database
 from wallet.core.database import connect, read
@@ -103,6 +104,16 @@ async def test_an_invalid_draft_creates_nothing(rooms: Rooms) -> None:
     assert refused.value.refusal.code == "programme_invalid"
     assert len(refused.value.refusal.facts["problems"]) == 1
     assert await funded_yen(engine) == before_yen
+
+
+async def test_nothing_is_funded_while_everything_is_stopped(database: Database) -> None:
+    async with make_city(database.application_url) as city:
+        await engage(city, "all")
+        with pytest.raises(RefusedError) as stopped:
+            await make_programme(city.teller, free_draft("late"))
+        assert stopped.value.refusal.code == "service_stopped"
+        await release(city, "all")
+        assert (await make_programme(city.teller, free_draft("late"))).new
 
 
 async def test_two_tellers_give_numbers_without_gaps_or_repeats(database: Database) -> None:

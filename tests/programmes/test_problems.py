@@ -22,6 +22,7 @@ def test_a_good_draft_has_no_problems() -> None:
     assert problems_of(free_draft()) == []
 
 
+@pytest.mark.asvs("v5.0.0-2.2.3")
 @pytest.mark.parametrize(
     ("wrong", "start"),
     [

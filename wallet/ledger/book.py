@@ -12,7 +12,7 @@ from uuid import UUID
 
 from wallet.ledger import checks
 from wallet.ledger.checks import check_limits
-from wallet.ledger.journal import Checkpoint, Journal
+from wallet.ledger.journal import Checkpoint, Journal, MissingFactError
 from wallet.ledger.rules import (
     AMOUNT_MAX,
     CLOSING_CREDIT,
@@ -55,7 +55,7 @@ class Book(Journal):
     those of the :class:`~wallet.ledger.journal.Journal`.
     """
 
-    def __init__(  # noqa: PLR0913 - what is known before a batch comes in this many kinds
+    def __init__(
         self,
         *,
         now: int,
@@ -90,7 +90,8 @@ class Book(Journal):
         """Create the accounts of one request; one result each, in order; chains are inside it.
 
         Raises ValueError, with nothing changed, when a number is outside of its range, and
-        LookupError when a balance was given without its account: roll back to a checkpoint then.
+        :class:`~wallet.ledger.journal.MissingFactError` when a balance was given without its
+        account: roll back to a checkpoint then.
         """
         checks.require_account_ranges(accounts)
         return self._run(accounts, self._create_account, _ACCOUNT_REFUSED, AccountCode.CREATED)
@@ -99,8 +100,8 @@ class Book(Journal):
         """Create the transfers of one request; one result each, in order; chains are inside it.
 
         Raises ValueError, with nothing changed, when a number is outside of its range, and
-        LookupError when a hold, its accounts, or a repeat's pending transfer were not given: roll
-        back to a checkpoint then.
+        :class:`~wallet.ledger.journal.MissingFactError` when a hold, its accounts, or a repeat's
+        pending transfer were not given: roll back to a checkpoint then.
         """
         checks.require_ranges(transfers)
         return self._run(transfers, self._create_transfer, _REFUSED, TransferCode.CREATED)
@@ -109,7 +110,7 @@ class Book(Journal):
         """Release every open hold whose time is over, oldest first, and return how many.
 
         A released hold reopens the account that it closed, as if it had been voided. Raises
-        LookupError when a hold's accounts were not given.
+        :class:`~wallet.ledger.journal.MissingFactError` when a hold's accounts were not given.
         """
         due = [
             (hold.expires_at, hold.transfer.timestamp, hold)
@@ -169,7 +170,7 @@ class Book(Journal):
             return AccountResult(code, existing.timestamp if code is AccountCode.EXISTS else 0)
         if account.id in self.balances:
             message = f"the balance of account {account.id} was given without the account"
-            raise LookupError(message)
+            raise MissingFactError(message)
         code = checks.check_account(account)
         if code is not None:
             return _ACCOUNT_REFUSED[code]
@@ -227,7 +228,7 @@ class Book(Journal):
             pending = self.transfers.get(booked.pending_id)
             if pending is None and transfer.pending_id == booked.pending_id:
                 message = f"transfer {booked.pending_id} was not given, which {booked.id} resolved"
-                raise LookupError(message)
+                raise MissingFactError(message)
         code = checks.check_repeat(transfer, booked=booked, pending=pending)
         if code is TransferCode.EXISTS:
             return TransferResult(code, booked.timestamp, booked.amount)
@@ -287,7 +288,7 @@ class Book(Journal):
         hold = self.holds.get(pending.id)
         if hold is None:
             message = f"pending transfer {pending.id} was given without its hold"
-            raise LookupError(message)
+            raise MissingFactError(message)
         debit, credit = self._accounts_of(hold)
         posts = transfer.flags & POST_PENDING
         code = checks.check_hold(inherited, hold=hold, now=self.now)
@@ -319,4 +320,4 @@ class Book(Journal):
             return self.balances[pending.debit_account_id], self.balances[pending.credit_account_id]
         except KeyError as missing:
             message = f"hold {pending.id} was given without the balance of account {missing}"
-            raise LookupError(message) from missing
+            raise MissingFactError(message) from missing

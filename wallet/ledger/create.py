@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from wallet.core.database import Connection
+from wallet.core.refusals import RefusedError
 from wallet.ledger import storage
 from wallet.ledger.rules import (
     BALANCING_CREDIT,
@@ -67,12 +68,20 @@ class Create:
         return facts
 
     def decide(self, request: CreateRequest, facts: Facts, batch: Batch) -> CreateAnswer:
-        """Apply the request to the book."""
+        """Apply the request to the book.
+
+        Raises :class:`RefusedError` ``service_stopped`` when everything is stopped and the
+        request would book a transfer; repeats and refusals are answered all the same.
+        """
         del facts
-        return CreateAnswer(
+        booked = len(batch.book.booked)
+        answer = CreateAnswer(
             batch.book.create_accounts(request.accounts) if request.accounts else [],
             batch.book.create_transfers(request.transfers) if request.transfers else [],
         )
+        if "all" in batch.stops and len(batch.book.booked) > booked:
+            raise RefusedError("service_stopped")
+        return answer
 
     async def record(
         self, connection: Connection, facts: Facts, answers: Sequence[Any], batch: Batch
@@ -90,7 +99,8 @@ async def _prior(
     pending_ids = {t.pending_id for t in transfers if t.pending_id != NIL}
     accounts = await storage.find_accounts(connection, account_ids) if account_ids else {}
     holds = await storage.lock_holds(connection, pending_ids)
-    booked, burnt = {}, set()
+    booked: dict[UUID, Transfer] = {}
+    burnt: set[UUID] = set()
     if ids:
         booked, burnt = await storage.find_transfers(connection, {*ids, *pending_ids})
     return storage.Prior(accounts=accounts, transfers=booked, holds=holds, burnt=burnt)
@@ -107,7 +117,8 @@ async def create_transfers(teller: Teller, transfers: Sequence[Transfer]) -> lis
     """Create transfers; one result each, in order; the call is one batch, chains included.
 
     Repeats are answered ``exists``. Raises ValueError above :data:`EVENTS_MAX`,
-    :class:`~wallet.ledger.teller.Overloaded` and :class:`~wallet.ledger.teller.OutcomeUnknown`.
+    :class:`RefusedError` ``service_stopped``, :class:`~wallet.ledger.teller.Overloaded` and
+    :class:`~wallet.ledger.teller.OutcomeUnknown`.
     """
     _bound(transfers)
     answer: CreateAnswer = await teller.submit(CREATE, CreateRequest(transfers=tuple(transfers)))

@@ -28,6 +28,13 @@ _CREATED = TransferCode.CREATED
 _State = tuple[Balance, int, int, int, int, bool, int, int]
 
 
+class MissingFactError(LookupError):
+    """The book was opened without something that it was also told there is.
+
+    Either whoever opened it forgot to read it, or another process wrote between two reads.
+    """
+
+
 class Checkpoint(Struct, frozen=True, gc=False):
     """How long each of the journal's lists was, and its last timestamp."""
 
@@ -76,7 +83,7 @@ class Journal:
         ids that a transient failure has used up, and the failure
     """
 
-    def __init__(  # noqa: PLR0913 - what is known before a batch comes in this many kinds
+    def __init__(
         self,
         *,
         now: int,
@@ -100,8 +107,10 @@ class Journal:
         self._earlier_holds = frozenset(holds)
         # The reserved ids are among the unusable ones so that the fast path needs one look-up.
         self._unusable = {NIL, MAX_ID, *failed}
-        latest = max([b.last_timestamp for b in self.balances.values()], default=0)
-        self._last_timestamp = max(now - 1, latest)
+        # Clocks of processes differ, and what resolves a hold must come after it all the same.
+        earlier = [b.last_timestamp for b in self.balances.values()]
+        earlier += [hold.transfer.timestamp for hold in holds.values()]
+        self._last_timestamp = max(now - 1, max(earlier, default=0))
         self._moves: list[_State] = []
         self._settled: list[Hold] = []
 

@@ -1,7 +1,8 @@
 """The ledger's SQL: what a batch reads before it decides and writes before it commits.
 
-One set-based statement per table whatever the size of the batch. Accounts are locked in the
-order of their ids, everywhere; that and nothing else keeps transactions from deadlocking.
+One set-based statement per table whatever the size of the batch. Accounts are locked in one
+order everywhere: those with a limit before those without, and each of them by id. That and
+nothing else keeps transactions from deadlocking.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -26,7 +27,8 @@ SELECT account_id, ledger, code, flags, min_available, max_balance, closed,
        debits_pending, debits_posted, credits_pending, credits_posted,
        last_timestamp, transfer_count
 FROM balance WHERE account_id = ANY($1::uuid[])
-ORDER BY account_id FOR NO KEY UPDATE
+ORDER BY flags = 0 AND min_available IS NULL AND max_balance IS NULL, account_id
+FOR NO KEY UPDATE
 """
 
 _TRANSFER_COLUMNS: Final = Transfer.__struct_fields__
@@ -35,11 +37,13 @@ _COLUMNS: Final = ", ".join(_TRANSFER_COLUMNS)
 # As everywhere on the money path, statements are written so that no plan but a look-up by key is
 # possible (ANY (ARRAY[…]), OFFSET 0), even one made while the tables were empty.
 # The bounds let the executor skip every month but those that the ids fall into.
+# An id that was burnt comes as a row with nothing else in it.
 _FIND_TRANSFERS = f"""
 SELECT {_COLUMNS} FROM transfer WHERE id = ANY($1::uuid[]) AND id >= $2 AND id <= $3
+UNION ALL
+SELECT id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM burnt_transfer WHERE id = ANY($1::uuid[])
 """  # noqa: S608 - the columns are the constant above
-
-_FIND_BURNT = "SELECT id FROM burnt_transfer WHERE id = ANY($1::uuid[])"
 
 _FIND_HOLDS = f"""
 SELECT h.state, h.expires_at, t.*
@@ -53,10 +57,12 @@ SELECT transfer_id FROM pending_transfer WHERE transfer_id = ANY($1::uuid[])
 ORDER BY transfer_id FOR UPDATE
 """
 
-_EXPIRED_HOLDS = """
+# A hold that another batch has locked is left to it, or to a later one: waiting here, with holds
+# of this batch's own already locked, could end in a deadlock.
+_LOCK_EXPIRED_HOLDS = """
 SELECT transfer_id FROM pending_transfer
 WHERE state = 'pending' AND expires_at <= $1
-ORDER BY expires_at, transfer_id LIMIT $2
+ORDER BY expires_at, transfer_id LIMIT $2 FOR UPDATE SKIP LOCKED
 """
 
 _OBEY: Final = OBEY.format(
@@ -86,33 +92,40 @@ SELECT * FROM unnest($1::uuid[], $2::int[], $3::smallint[], $4::smallint[], $5::
                      $11::bigint[], $12::bigint[], $13::bigint[])
 """
 
-_NEW_BALANCES = """
-FROM unnest($1::uuid[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[],
-            $5::text::bigint[], $6::text::bigint[], $7::text::bigint[], $8::boolean[])
-     AS new (account_id, debits_pending, debits_posted, credits_pending, credits_posted,
-             last_timestamp, transfer_count, closed)
-WHERE b.account_id = ANY (ARRAY[new.account_id])
-"""
-
-_UPDATE_LOCKED = f"""
+# Transfers and what they have changed, in one round trip: the fewer times a batch waits for its
+# turn, here and there, the more of them overlap. Counting the transfers puts them before the
+# balances, of which a busy one is locked from here on. ``kept`` is 1 for a balance that the batch
+# has not read: what it brings is added to what is there. It is 0 for one that the batch has locked
+# and knows: what it brings is what there is now.
+_RECORD = f"""
+WITH booked AS (
+    INSERT INTO transfer ({_COLUMNS})
+    SELECT * FROM unnest(
+        $1::uuid[], $2::uuid[], $3::uuid[], $4::text::bigint[], $5::text::int[],
+        $6::text::smallint[], $7::text::smallint[], $8::uuid[], $9::uuid[],
+        $10::text::bigint[], $11::text::int[], $12::text::int[], $13::text::bigint[]
+    )
+    RETURNING 1
+)
 UPDATE balance AS b
-SET debits_pending = new.debits_pending, debits_posted = new.debits_posted,
-    credits_pending = new.credits_pending, credits_posted = new.credits_posted,
-    last_timestamp = new.last_timestamp, transfer_count = new.transfer_count,
+SET debits_pending = b.debits_pending * new.kept + new.debits_pending,
+    debits_posted = b.debits_posted * new.kept + new.debits_posted,
+    credits_pending = b.credits_pending * new.kept + new.credits_pending,
+    credits_posted = b.credits_posted * new.kept + new.credits_posted,
+    last_timestamp = greatest(b.last_timestamp * new.kept, new.last_timestamp),
+    transfer_count = b.transfer_count * new.kept + new.transfer_count,
     closed = new.closed
-{_NEW_BALANCES}
-"""  # noqa: S608
+FROM unnest(
+    $14::uuid[], $15::text::bigint[], $16::text::bigint[], $17::text::bigint[],
+    $18::text::bigint[], $19::text::bigint[], $20::text::bigint[], $21::boolean[],
+    $22::text::int[]
+) AS new (account_id, debits_pending, debits_posted, credits_pending, credits_posted,
+          last_timestamp, transfer_count, closed, kept)
+WHERE b.account_id = ANY (ARRAY[new.account_id]) AND NOT (b.closed AND new.kept = 1)
+  AND (SELECT count(*) FROM booked) = cardinality($1::uuid[])
+"""  # noqa: S608 - as above
 
-_ADD_TO_OPEN = f"""
-UPDATE balance AS b
-SET debits_pending = b.debits_pending + new.debits_pending,
-    debits_posted = b.debits_posted + new.debits_posted,
-    credits_pending = b.credits_pending + new.credits_pending,
-    credits_posted = b.credits_posted + new.credits_posted,
-    last_timestamp = greatest(b.last_timestamp, new.last_timestamp),
-    transfer_count = b.transfer_count + new.transfer_count
-{_NEW_BALANCES} AND NOT b.closed
-"""  # noqa: S608
+_COUNT_CLOSED = "SELECT count(*) FROM balance WHERE account_id = ANY($1::uuid[]) AND closed"
 
 _INSERT_HOLDS = """
 INSERT INTO pending_transfer (transfer_id, state, expires_at, resolved_at)
@@ -125,9 +138,20 @@ FROM unnest($1::uuid[], $2::text[]) AS new (transfer_id, state)
 WHERE h.transfer_id = ANY (ARRAY[new.transfer_id]) AND h.state = 'pending'
 """
 
+# An id may have been booked after this batch looked for it and before it got its locks; then the
+# refusal was decided on what that very transfer has left, and must not be told.
 _INSERT_BURNT = """
 INSERT INTO burnt_transfer (id, code, timestamp)
 SELECT id, code, $3 FROM unnest($1::uuid[], $2::text[]) AS new (id, code)
+WHERE NOT EXISTS (SELECT FROM transfer AS t WHERE t.id = new.id OFFSET 0)
+"""
+
+_COUNT_RECORDED = """
+SELECT (SELECT count(*) FROM unnest($1::uuid[], $2::bigint[]) AS new (id, timestamp)
+        JOIN transfer AS t ON t.id = ANY (ARRAY[new.id]) AND t.timestamp = new.timestamp)
+     + (SELECT count(*) FROM unnest($3::uuid[], $4::bigint[]) AS new (id, timestamp)
+        JOIN account AS a ON a.id = ANY (ARRAY[new.id]) AND a.timestamp = new.timestamp)
+     + (SELECT count(*) FROM burnt_transfer WHERE id = ANY($5::uuid[]) AND timestamp = $6)
 """
 
 
@@ -164,12 +188,13 @@ class OpenAccounts:
 
     Any amount may be added to either side of them, so a batch neither locks nor reads them: it
     adds to their counters as its last act before COMMIT. That is what makes the busiest shop as
-    fast as any other. Only what never changes is remembered; an account that has been closed
-    meanwhile is found when the addition meets no row, and is forgotten.
+    fast as any other. Only what never changes is remembered; that an account has been closed
+    meanwhile is found when the addition meets no row, and then all are forgotten.
     """
 
     def __init__(self) -> None:
         self._known: dict[UUID, tuple[int, int, int]] = {}
+        self._last_timestamp = 0
 
     def learn(self, balances: Iterable[Balance]) -> None:
         """Remember those of the balances that nothing limits."""
@@ -185,10 +210,31 @@ class OpenAccounts:
         """Forget everything; the next batch locks and reads again."""
         self._known.clear()
 
-    def lend(self, account_ids: Iterable[UUID]) -> dict[UUID, Balance]:
-        """Return empty balances of those known to be open, for the batch to add to."""
+    def lend(self, added_ids: set[UUID], *, exact_ids: set[UUID]) -> dict[UUID, Balance]:
+        """Return empty balances of those to be added to that are known to be open.
+
+        ``exact_ids`` are locked first. Should open accounts be among them, only those that come
+        after them in the order of locks are lent; the rest must be locked with them.
+        """
         known = self._known
-        return {i: Balance(i, *known[i]) for i in account_ids if i in known}
+        exact = [i.bytes for i in exact_ids & known.keys()]
+        last = max(exact) if exact else b""
+        lent = (added_ids - exact_ids) & known.keys()
+        return {i: Balance(i, *known[i]) for i in lent if i.bytes > last}
+
+    def date(self, balances: Iterable[Balance]) -> None:
+        """Let transfers on lent balances come after all that this process has booked.
+
+        So their timestamps increase strictly although nobody reads the rows. Another process may
+        give the same timestamp to another transfer of the account; ids tell the two apart.
+        """
+        for balance in balances:
+            balance.last_timestamp = self._last_timestamp
+
+    def note(self, booked: Sequence[Transfer]) -> None:
+        """Remember the last timestamp that a batch has given."""
+        if booked:
+            self._last_timestamp = max(self._last_timestamp, booked[-1].timestamp)
 
 
 async def lock_balances(
@@ -207,17 +253,21 @@ async def find_transfers(
     """Return those of the transfers that have been booked, and the ids that were burnt."""
     ids = sorted(transfer_ids)
     rows = await connection.fetch(_FIND_TRANSFERS, ids, ids[0], ids[-1])
-    burnt = await connection.fetch(_FIND_BURNT, ids)
-    return {row[0]: transfer_from(row) for row in rows}, {row[0] for row in burnt}
+    booked = {row[0]: transfer_from(row) for row in rows if row[1] is not None}
+    return booked, {row[0] for row in rows if row[1] is None}
 
 
 async def lock_holds(connection: Connection, pending_ids: Collection[UUID]) -> dict[UUID, Hold]:
     """Lock the holds in the order of their ids and return those that exist."""
     if not pending_ids:
         return {}
-    ids = list(pending_ids)
-    await connection.fetch(_LOCK_HOLDS, ids)
-    rows = await connection.fetch(_FIND_HOLDS, ids)
+    await connection.fetch(_LOCK_HOLDS, list(pending_ids))
+    return await _find_holds(connection, pending_ids)
+
+
+async def _find_holds(connection: Connection, pending_ids: Collection[UUID]) -> dict[UUID, Hold]:
+    """Return the holds that exist; a statement of its own, so that it sees what is locked."""
+    rows = await connection.fetch(_FIND_HOLDS, list(pending_ids))
     return {
         row[2]: Hold(transfer_from(row[2:]), HoldState(row[0]), row[1]) for row in map(tuple, rows)
     }
@@ -226,14 +276,14 @@ async def lock_holds(connection: Connection, pending_ids: Collection[UUID]) -> d
 async def begin(connection: Connection) -> tuple[frozenset[str], int | None]:
     """Begin a batch; return the scopes that are stopped and when the next hold runs out."""
     await connection.execute("BEGIN")
-    scopes, next_expiry = await connection.fetchrow(_OBEY)
+    ((scopes, next_expiry),) = await connection.fetch(_OBEY)
     return frozenset(scopes), next_expiry
 
 
 async def lock_expired_holds(connection: Connection, *, now: int) -> dict[UUID, Hold]:
     """Lock up to :data:`EXPIRED_HOLDS_MAX` open holds whose time is over, oldest first."""
-    rows = await connection.fetch(_EXPIRED_HOLDS, now, EXPIRED_HOLDS_MAX)
-    return await lock_holds(connection, [row[0] for row in rows])
+    rows = await connection.fetch(_LOCK_EXPIRED_HOLDS, now, EXPIRED_HOLDS_MAX)
+    return await _find_holds(connection, [row[0] for row in rows])
 
 
 async def find_accounts(
@@ -264,45 +314,41 @@ async def record(connection: Connection, book: Book, *, open_ids: Collection[UUI
     """Write everything the book has changed but its new accounts, one statement per table.
 
     ``open_ids`` are the accounts the book holds without their balance (:class:`OpenAccounts`).
-    Raises :class:`LostRowsError` when a row it must update is not there or has been closed.
+    Raises :class:`LostRowsError` when a row it must update is not there, when one of those
+    accounts has been closed, or when an id to be burnt has been booked meanwhile.
     """
-    if book.booked:
-        await _insert_transfers(connection, book.booked)
     if book.opened:
         await _insert_holds(connection, book.opened, resolved_at=book.now)
     if book.resolved:
         await _resolve_holds(connection, book.resolved, resolved_at=book.now)
     if book.burnt:
-        await connection.execute(
+        status = await connection.execute(
             _INSERT_BURNT, list(book.burnt), list(map(str, book.burnt.values())), book.now
         )
-    await _update_balances(connection, book, open_ids)
+        _expect(status, f"INSERT 0 {len(book.burnt)}")
+    untouched = [account_id for account_id in open_ids if account_id not in book.touched]
+    if untouched and await connection.fetchval(_COUNT_CLOSED, untouched):
+        message = "an account that was taken to be open is closed: a refusal may say the wrong why"
+        raise LostRowsError(message)
+    await _record_transfers(connection, book, open_ids)
 
 
-async def _insert_transfers(connection: Connection, booked: list[Transfer]) -> None:
-    # COPY is a third cheaper than INSERT here, on both sides: rows go in by the page, and each
-    # value is encoded once instead of being inspected as an element of an array.
-    await connection.copy_records_to_table(
-        "transfer", records=[_row_of(transfer) for transfer in booked], columns=_TRANSFER_COLUMNS
-    )
-
-
-def _row_of(t: Transfer) -> tuple[Any, ...]:
-    """The transfer in the order of the columns; the zero id is NULL to the database."""
+def _transfer_columns(booked: list[Transfer]) -> tuple[object, ...]:
+    """The transfers column by column; the zero id is NULL to the database."""
     return (
-        t.id,
-        t.debit_account_id,
-        t.credit_account_id,
-        t.amount,
-        t.ledger,
-        t.code,
-        t.flags,
-        _nullable(t.pending_id),
-        _nullable(t.user_data_128),
-        t.user_data_64,
-        t.user_data_32,
-        t.timeout_s,
-        t.timestamp,
+        [t.id for t in booked],
+        [t.debit_account_id for t in booked],
+        [t.credit_account_id for t in booked],
+        array_literal([t.amount for t in booked]),
+        array_literal([t.ledger for t in booked]),
+        array_literal([t.code for t in booked]),
+        array_literal([t.flags for t in booked]),
+        [_nullable(t.pending_id) for t in booked],
+        [_nullable(t.user_data_128) for t in booked],
+        array_literal([t.user_data_64 for t in booked]),
+        array_literal([t.user_data_32 for t in booked]),
+        array_literal([t.timeout_s for t in booked]),
+        array_literal([t.timestamp for t in booked]),
     )
 
 
@@ -310,8 +356,8 @@ def _nullable(identifier: UUID) -> UUID | None:
     return None if identifier is NIL or identifier == NIL else identifier
 
 
-async def _update_balances(connection: Connection, book: Book, open_ids: Collection[UUID]) -> None:
-    """Write locked balances as they are now, and add to open ones what the batch added.
+async def _record_transfers(connection: Connection, book: Book, open_ids: Collection[UUID]) -> None:
+    """Write the transfers, locked balances as they are now, and what is added to open ones.
 
     Open rows are touched last and in the order of their ids, so that a busy account is held for
     no longer than the commit takes and no two batches wait for each other.
@@ -322,22 +368,25 @@ async def _update_balances(connection: Connection, book: Book, open_ids: Collect
     added = sorted(
         (b for b in changed if b.account_id in open_ids), key=lambda b: b.account_id.bytes
     )
-    if locked:
-        status = await connection.execute(_UPDATE_LOCKED, *_columns_of(locked))
-        _expect_rows(status, len(locked))
-    if added:
-        status = await connection.execute(_ADD_TO_OPEN, *_columns_of(added))
-        _expect_rows(status, len(added))
+    if book.booked or changed:
+        status = await connection.execute(
+            _RECORD,
+            *_transfer_columns(book.booked),
+            *_balance_columns(locked + added),
+            array_literal([0] * len(locked) + [1] * len(added)),
+        )
+        _expect(status, f"UPDATE {len(changed)}")
 
 
-def _columns_of(balances: list[Balance]) -> tuple[object, ...]:
+def _balance_columns(balances: list[Balance]) -> tuple[object, ...]:
     return (
         [b.account_id for b in balances],
         array_literal([b.debits_pending for b in balances]),
         array_literal([b.debits_posted for b in balances]),
         array_literal([b.credits_pending for b in balances]),
         array_literal([b.credits_posted for b in balances]),
-        array_literal([b.last_timestamp for b in balances]),
+        # Where a batch has only released holds, a lent balance has the date it was lent with.
+        array_literal([b.last_timestamp if b.transfer_count else 0 for b in balances]),
         array_literal([b.transfer_count for b in balances]),
         [b.closed for b in balances],
     )
@@ -394,11 +443,32 @@ async def _resolve_holds(connection: Connection, resolved: list[Hold], *, resolv
         [str(h.state) for h in resolved],
         resolved_at,
     )
-    _expect_rows(status, len(resolved))
+    _expect(status, f"UPDATE {len(resolved)}")
 
 
-def _expect_rows(status: str, expected: int) -> None:
-    """Refuse to go on when ``UPDATE n`` is not what the book has changed."""
-    if status != f"UPDATE {expected}":
-        message = f"expected UPDATE {expected}, the database answered {status}"
+def _expect(status: str, expected: str) -> None:
+    """Refuse to go on when the database has not written just what the book has changed."""
+    if status != expected:
+        message = f"expected {expected}, the database answered {status}"
         raise LostRowsError(message)
+
+
+async def is_recorded(connection: Connection, book: Book) -> bool:
+    """Whether all that the book has listed is there under the timestamps it gave.
+
+    All of it was written by one transaction, so it is all there or nothing is. False for a book
+    that has listed nothing, as there is no telling.
+    """
+    listed = len(book.booked) + len(book.created) + len(book.burnt)
+    if not listed:
+        return False
+    found: int = await connection.fetchval(
+        _COUNT_RECORDED,
+        [t.id for t in book.booked],
+        [t.timestamp for t in book.booked],
+        [a.id for a in book.created],
+        [a.timestamp for a in book.created],
+        list(book.burnt),
+        book.now,
+    )
+    return found == listed

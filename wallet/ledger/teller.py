@@ -3,16 +3,17 @@
 There is no timer. A batch is what queued while the last one committed, so a lone request waits
 for nobody and a crowd shares one commit. Nobody gets an answer before COMMIT has returned.
 
-Every kind of work must be idempotent by keys of its own, because that is how an unknown outcome
-is resolved: when the connection dies during COMMIT the same batch is run again, and what had
-been committed is found by its keys and answered from there.
+When the connection dies during COMMIT, the outcome is unknown and is looked up, never guessed.
+What the batch was to write is searched for: if it is there, the batch was committed and its
+answers stand. If not, the same batch is run again. Every kind of work must be idempotent by keys
+of its own, because the old transaction may still be ending while the new one begins.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -21,6 +22,7 @@ from wallet.core.clock import Clock
 from wallet.core.database import ATTEMPTS_MAX, RETRYABLE_SQLSTATES, Connection, sqlstate_of
 from wallet.ledger import storage
 from wallet.ledger.book import Book
+from wallet.ledger.journal import MissingFactError
 
 logger = logging.getLogger(__name__)
 
@@ -30,22 +32,36 @@ BATCH_WEIGHT_MAX: Final = 8_192
 SHARED_MIN: Final = 8
 """With fewer requests waiting, sharing them between lanes costs more than it brings."""
 
-RECONNECT_ATTEMPTS_MAX: Final = 40
+RECONNECT_S_MAX: Final = 10.0
+"""How long a lost database is tried again; a restart or a failover fits into that."""
+
 RECONNECT_PAUSE_S: Final = 0.25
-"""A lost database is tried again for ten seconds; a restart or a failover fits into that."""
 
 # Besides what any transaction may be retried on: another process wrote the same key first
-# (the retry finds it), or held a lock for too long.
-_RETRYABLE: Final = RETRYABLE_SQLSTATES | {"23505", "55P03"}
+# (the retry finds it), held a lock for too long, or filled an account that was taken to be open
+# for anything (the retry locks it and knows what it holds).
+_OUT_OF_RANGE: Final = "22003"
+_RETRYABLE: Final = RETRYABLE_SQLSTATES | {"23505", "55P03", _OUT_OF_RANGE}
+
+# Another process wrote, or a migration changed a table, between two of the batch's statements.
+_PASSING: Final = (
+    storage.LostRowsError,
+    MissingFactError,
+    asyncpg.InvalidCachedStatementError,
+)
 
 _CONNECTION_LOST: Final = (
-    OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
+    # The driver has lost track of the conversation, so no answer can be told from another.
+    asyncpg.InternalClientError,
 )
+
+
+T = TypeVar("T")
 
 
 class Overloaded(Exception):  # noqa: N818 - it is an answer to the caller, not a fault
@@ -88,7 +104,7 @@ class Facts:
 
 
 class Work(Protocol):
-    """A kind of money work.
+    """A kind of money work: one class for each kind, whichever object a request comes with.
 
     ``gather`` reads set-based for all requests of the kind. ``decide`` is pure, sees the book,
     and returns the request's answer or raises: then only that request fails. ``record`` writes
@@ -99,14 +115,14 @@ class Work(Protocol):
         self, connection: Connection, requests: Sequence[Any], now_us: int
     ) -> Facts: ...
 
-    def decide(self, request: Any, facts: Any, batch: Batch) -> Any: ...  # noqa: ANN401
+    def decide(self, request: Any, facts: Any, batch: Batch) -> Any: ...  # noqa: ANN401 - as above
 
     async def record(
         self,
         connection: Connection,
-        facts: Any,
+        facts: Any,  # noqa: ANN401 - each kind of work has its own
         answers: Sequence[Any],
-        batch: Batch,  # noqa: ANN401
+        batch: Batch,
     ) -> None: ...
 
 
@@ -125,12 +141,15 @@ class _Item:
 
     def resolve(self) -> None:
         """Tell the caller, unless it has gone away meanwhile."""
-        if self.future.done():
-            return
-        if self.error is None:
+        if self.error is not None:
+            self.fail(self.error)
+        elif not self.future.done():
             self.future.set_result(self.answer)
-        else:
-            self.future.set_exception(self.error)
+
+    def fail(self, error: Exception) -> None:
+        """Tell the caller of an error, unless it has heard or has gone away."""
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 class Teller:
@@ -167,8 +186,12 @@ class Teller:
 
     async def start(self) -> None:
         """Connect and begin to settle; raises when the database cannot be reached."""
-        for lane in self._lanes:
-            await lane.connected()
+        try:
+            for lane in self._lanes:
+                await lane.connected()
+        except BaseException:
+            await self.close()
+            raise
         self._tasks = [
             asyncio.create_task(self._run(lane), name="teller lane") for lane in self._lanes
         ]
@@ -177,7 +200,11 @@ class Teller:
         """Take no more requests, settle those that wait, and hang up."""
         self._closing = True
         self._arrived.set()
-        await asyncio.gather(*self._tasks)
+        if self._tasks:
+            # Not gather: whoever loses patience with closing must not cancel a batch half way.
+            await asyncio.wait(self._tasks)
+        while self._queue:
+            self._queue.popleft().fail(Overloaded())
         for lane in self._lanes:
             await lane.close()
 
@@ -207,16 +234,18 @@ class Teller:
                 await lane.settle(items)
             finally:
                 self._idle += 1
-            for item in items:
-                item.resolve()
+                for item in items:
+                    if not item.future.done():  # The lane was cancelled.
+                        item.fail(OutcomeUnknown())
 
     def _take(self) -> list[_Item]:
-        """Take what is waiting, up to the bounds of a batch."""
+        """Take what is waiting, one request at least and no more than the bounds of a batch."""
         queue = self._queue
+        share = -(-len(queue) // self._idle) if len(queue) > SHARED_MIN else len(queue)
+        count_max = min(share, self._batch_max)
         items = [queue.popleft()]
         weight = items[0].weight
-        share = -(-len(queue) // self._idle) if len(queue) > SHARED_MIN else len(queue)
-        while queue and len(items) <= min(share, self._batch_max) and weight < BATCH_WEIGHT_MAX:
+        while queue and len(items) < count_max and weight + queue[0].weight <= BATCH_WEIGHT_MAX:
             items.append(queue.popleft())
             weight += items[-1].weight
         return items
@@ -248,40 +277,57 @@ class _Lane:
             await self._connection.close()
 
     async def settle(self, items: list[_Item]) -> None:
-        """Settle the items together; when that cannot be, find those that are to blame."""
+        """Settle the items together and answer them; when that cannot be, find who is to blame.
+
+        Whoever is settled is answered at once, while the search goes on.
+        """
         try:
             await self._settle_together(items)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it
+        except Exception as error:
             if len(items) == 1 or isinstance(error, OutcomeUnknown):
+                logger.exception("batch refused")
                 for item in items:
-                    item.error = error
-                logger.error("batch refused: %s", type(error).__name__, exc_info=error)
+                    item.fail(error)
                 return
-            half = len(items) // 2
-            await self.settle(items[:half])
-            await self.settle(items[half:])
+        else:
+            for item in items:
+                item.resolve()
+            return
+        half = len(items) // 2
+        await self.settle(items[:half])
+        await self.settle(items[half:])
 
     async def _settle_together(self, items: list[_Item]) -> None:
-        """Run the batch until it has committed; bounded retries of what may be retried."""
-        attempt = 0
+        """Run the batch until it has committed; bounded retries of what may be retried.
+
+        Raises :class:`OutcomeUnknown` when the database stays away, and instead of any other
+        error once a COMMIT was sent to which no answer came.
+        """
+        refusals = 0
+        patience = _Patience()
+        unanswered: _Sent | None = None
         while True:
-            attempt += 1
+            sent: _Sent | None = None
             try:
                 connection = await self.connected()
-                await self._transact(connection, items)
+                if unanswered is not None and await unanswered.has_committed(connection, items):
+                    return
+                is_last = refusals + 1 >= ATTEMPTS_MAX
+                book = await _own(self._prepare(connection, items, is_last=is_last))
+                sent = _Sent(book, items)
+                await _commit(connection)
             except Exception as error:
                 if self._is_lost(error):
-                    if attempt >= RECONNECT_ATTEMPTS_MAX:
-                        raise OutcomeUnknown from error
+                    unanswered = sent or unanswered
                     await self._hang_up()
-                    await asyncio.sleep(RECONNECT_PAUSE_S)
+                    if not await patience.wait():
+                        raise OutcomeUnknown from error
                     continue
+                refusals += 1
                 await self._roll_back()
-                lost_rows = isinstance(error, storage.LostRowsError)
-                if lost_rows:
-                    self._open_accounts.forget()
-                may_retry = lost_rows or sqlstate_of(error) in _RETRYABLE
-                if attempt >= ATTEMPTS_MAX or not may_retry:
+                if not self._may_retry(error) or refusals >= ATTEMPTS_MAX:
+                    if unanswered is not None:
+                        raise OutcomeUnknown from error
                     raise
             else:
                 return
@@ -291,31 +337,40 @@ class _Lane:
         gone = self._connection is None or self._connection.is_closed()
         return gone or isinstance(error, _CONNECTION_LOST)
 
-    async def _transact(self, connection: Connection, items: list[_Item]) -> None:
+    def _may_retry(self, error: Exception) -> bool:
+        """Whether the same batch may succeed now; forgets what has proved to be wrong."""
+        state = sqlstate_of(error)
+        if isinstance(error, storage.LostRowsError) or state == _OUT_OF_RANGE:
+            self._open_accounts.forget()
+        return isinstance(error, _PASSING) or state in _RETRYABLE
+
+    async def _prepare(self, connection: Connection, items: list[_Item], *, is_last: bool) -> Book:
+        """Do everything but the COMMIT and return the book; ``is_last`` is the last attempt."""
         stops, next_expiry = await storage.begin(connection)
         # Read after the transaction has its number: whoever waits for all older transactions
         # knows that no row with an earlier timestamp can still appear.
         now_us = self._clock()
-        by_work: dict[Work, list[_Item]] = {}
+        by_kind: dict[type[Work], list[_Item]] = {}
         for item in items:
-            by_work.setdefault(item.work, []).append(item)
+            by_kind.setdefault(type(item.work), []).append(item)
         facts = {
-            work: await work.gather(connection, [item.request for item in group], now_us)
-            for work, group in by_work.items()
+            kind: await group[0].work.gather(connection, [i.request for i in group], now_us)
+            for kind, group in by_kind.items()
         }
         book, open_ids = await self._open_book(
             connection, list(facts.values()), now_us, expired=(next_expiry or now_us + 1) <= now_us
         )
         batch = Batch(book=book, now_us=now_us, stops=stops)
-        _decide(items, facts, batch)
+        _decide(items, facts, batch, is_last=is_last)
+        self._open_accounts.note(book.booked)
         # Accounts first, because what a kind of work writes may refer to them.
         await storage.record_accounts(connection, book)
-        for work, group in by_work.items():
+        for kind, group in by_kind.items():
             answers = [item.answer for item in group if item.error is None]
             if answers:
-                await work.record(connection, facts[work], answers, batch)
+                await group[0].work.record(connection, facts[kind], answers, batch)
         await storage.record(connection, book, open_ids=open_ids)
-        await _commit(connection)
+        return book
 
     async def _open_book(
         self, connection: Connection, facts: Collection[Facts], now_us: int, *, expired: bool
@@ -330,11 +385,12 @@ class _Lane:
         added_ids = {account_id for fact in facts for account_id in fact.added_ids}
         for hold in prior.holds.values():
             added_ids |= {hold.transfer.debit_account_id, hold.transfer.credit_account_id}
-        open_balances = self._open_accounts.lend(added_ids - exact_ids)
+        open_balances = self._open_accounts.lend(added_ids, exact_ids=exact_ids)
         locked = await storage.lock_balances(
             connection, (exact_ids | added_ids).difference(open_balances)
         )
         self._open_accounts.learn(locked.values())
+        self._open_accounts.date(open_balances.values())
         book = Book(
             now=now_us,
             balances={**locked, **open_balances},
@@ -358,14 +414,67 @@ class _Lane:
             await self._hang_up()
 
 
-def _decide(items: Iterable[_Item], facts: dict[Work, Any], batch: Batch) -> None:
-    """Decide in the order of arrival; one request's fault is undone and stays its own."""
+class _Patience:
+    """How long one batch goes on asking for a database that is away."""
+
+    def __init__(self) -> None:
+        self._deadline: float | None = None
+
+    async def wait(self) -> bool:
+        """Pause, and return whether to try again; the time runs from the first loss."""
+        now = asyncio.get_running_loop().time()
+        if self._deadline is None:
+            self._deadline = now + RECONNECT_S_MAX
+        if now >= self._deadline:
+            return False
+        await asyncio.sleep(RECONNECT_PAUSE_S)
+        return True
+
+
+class _Sent:
+    """A batch whose COMMIT was sent: what it was to write, and what it was to answer."""
+
+    def __init__(self, book: Book, items: Iterable[_Item]) -> None:
+        self._book = book
+        self._outcomes = [(item.answer, item.error) for item in items]
+
+    async def has_committed(self, connection: Connection, items: Iterable[_Item]) -> bool:
+        """Look it up; when it has, the items have their answers of then."""
+        if not await storage.is_recorded(connection, self._book):
+            return False
+        for item, outcome in zip(items, self._outcomes, strict=True):
+            item.answer, item.error = outcome
+        return True
+
+
+async def _own(work: Awaitable[T]) -> T:
+    """Await what a lane does itself; a cancellation from inside of it must not end the lane."""
+    try:
+        return await work
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        message = "a kind of work was cancelled from within"
+        raise RuntimeError(message) from error
+
+
+def _decide(
+    items: Iterable[_Item], facts: dict[type[Work], Any], batch: Batch, *, is_last: bool
+) -> None:
+    """Decide in the order of arrival; one request's fault is undone and stays its own.
+
+    When the facts contradict each other, another process has written between two of the reads,
+    and the batch is to be run again; in the last attempt that is an error like any other.
+    """
     for item in items:
         before = batch.book.checkpoint()
         item.answer = item.error = None
         try:
-            item.answer = item.work.decide(item.request, facts[item.work], batch)
-        except Exception as error:  # noqa: BLE001 - handed to the caller as it is
+            item.answer = item.work.decide(item.request, facts[type(item.work)], batch)
+        except Exception as error:
+            if isinstance(error, MissingFactError) and not is_last:
+                raise
             batch.book.rollback(before)
             item.error = error
 
@@ -376,6 +485,6 @@ async def _commit(connection: Connection) -> None:
     A transaction that has failed answers COMMIT with ROLLBACK and no error: that must not pass.
     """
     status = await asyncio.shield(asyncio.ensure_future(connection.execute("COMMIT")))
-    if cast("str", status) != "COMMIT":
+    if status != "COMMIT":
         message = f"COMMIT was answered with {status}"
         raise RuntimeError(message)

@@ -131,6 +131,8 @@ class Create:
             if terms != draft.terms:
                 return Refusal("programme_exists", {"programme": draft.code})
             return Created(programme_id, number, new=False)
+        if "all" in batch.stops:
+            return Refusal("service_stopped")
         number = facts.last_number + 1
         _open_accounts(request, number, batch)
         _fund(request, number, batch)

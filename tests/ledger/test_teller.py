@@ -1,0 +1,322 @@
+"""The teller's loop: who shares a batch with whom, who waits for whom, and who is turned away."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+import pytest
+
+from tests.factories.ledger import (
+    account,
+    codes,
+    counters,
+    open_accounts,
+    open_connection,
+    open_teller,
+    transfer,
+)
+from tests.factories.moments import NOW_US
+from tests.ledger.notes import Note, Notes, noted
+from tests.servers import Database
+from wallet.core.clock import TestClock
+from wallet.core.database import Connection, connect
+from wallet.ledger import teller as teller_module
+from wallet.ledger.bulk import BULK_BATCH, bulk_teller
+from wallet.ledger.create import create_transfers
+from wallet.ledger.teller import BATCH_WEIGHT_MAX, OutcomeUnknown, Overloaded, Teller
+
+
+def submit(teller: Teller, work: Notes, numbers: Sequence[int]) -> "asyncio.Future[list[int]]":
+    """Submit the numbers, one request each, and return all answers as one future."""
+    return asyncio.gather(*(teller.submit(work, Note(number)) for number in numbers))
+
+
+async def test_a_lone_request_waits_for_nobody(
+    module_database: Database, table: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("somebody waits for a time")
+
+    work = Notes()
+    async with open_teller(module_database.application_url) as teller:
+        await teller.submit(work, Note(1))  # The driver sets timers for statements it keeps.
+        monkeypatch.setattr(asyncio.get_running_loop(), "call_at", refuse)
+        answer = await teller.submit(work, Note(2))
+        monkeypatch.undo()
+    assert (answer, work.attempts) == (20, [[1], [2]])
+    assert await noted(table) == {1, 2}
+
+
+async def test_what_queued_while_a_batch_was_settled_is_the_next_batch(
+    module_database: Database, table: Connection
+) -> None:
+    work = Notes()
+    work.gate = asyncio.Event()
+    async with open_teller(module_database.application_url) as teller:
+        first = submit(teller, work, [1])
+        await work.begun.wait()
+        rest = [submit(teller, work, [number]) for number in (2, 3, 4)]
+        assert teller.waiting == 3
+        work.gate.set()
+        assert await asyncio.gather(first, *rest) == [[10], [20], [30], [40]]
+    assert work.attempts == [[1], [2, 3, 4]]
+    assert await noted(table) == {1, 2, 3, 4}
+
+
+async def test_a_request_that_comes_while_one_lane_is_busy_goes_to_the_other(
+    module_database: Database, table: Connection
+) -> None:
+    work = Notes()
+    work.gate = asyncio.Event()
+    async with open_teller(module_database.application_url, lanes=2) as teller:
+        blocked = submit(teller, work, [1])
+        await work.begun.wait()
+        gate, work.gate = work.gate, None
+        assert await submit(teller, work, [2]) == [20]
+        assert await noted(table) == {2}
+        gate.set()
+        assert await blocked == [10]
+
+
+async def test_a_crowd_is_shared_by_the_lanes_that_are_free(
+    module_database: Database, table: Connection
+) -> None:
+    work = Notes()
+    async with open_teller(module_database.application_url, lanes=2) as teller:
+        await submit(teller, work, range(100, 110))
+    assert sorted(work.attempts) == [[*range(100, 105)], [*range(105, 110)]]
+    assert len(await noted(table)) == 10
+
+
+@pytest.mark.parametrize(
+    ("weights", "batch_max", "batches"),
+    [
+        ([1] * 7, 3, [3, 3, 1]),
+        ([1, 1, 1], 1, [1, 1, 1]),
+        ([BATCH_WEIGHT_MAX - 1, 1, 1], 128, [2, 1]),
+        ([BATCH_WEIGHT_MAX // 2 + 1] * 3, 128, [1, 1, 1]),
+        ([BATCH_WEIGHT_MAX * 2, 1], 128, [1, 1]),
+    ],
+)
+async def test_a_batch_keeps_to_its_bounds(
+    module_database: Database,
+    table: Connection,
+    weights: list[int],
+    batch_max: int,
+    batches: list[int],
+) -> None:
+    work = Notes()
+    async with open_teller(module_database.application_url, batch_max=batch_max) as teller:
+        notes = [Note(number, weight=weight) for number, weight in enumerate(weights)]
+        await asyncio.gather(*(teller.submit(work, note) for note in notes))
+    assert [len(numbers) for numbers in work.attempts] == batches
+    assert len(await noted(table)) == len(weights)
+
+
+async def test_requests_of_one_kind_are_gathered_together_whichever_object_they_come_with(
+    module_database: Database, table: Connection
+) -> None:
+    """Facts such as "this code is used up" must be the same for all of a batch."""
+    first, second = Notes(), Notes()
+    async with open_teller(module_database.application_url) as teller:
+        answers = await asyncio.gather(
+            teller.submit(first, Note(1)), teller.submit(second, Note(2))
+        )
+    assert [*answers] == [10, 20]
+    assert (first.attempts, second.attempts) == ([[1, 2]], [])
+    assert await noted(table) == {1, 2}
+
+
+async def test_a_full_queue_turns_requests_away_before_anything_is_looked_at(
+    module_database: Database, table: Connection
+) -> None:
+    work = Notes()
+    work.gate = asyncio.Event()
+    async with open_teller(module_database.application_url, queue_max=2) as teller:
+        running = submit(teller, work, [1])
+        await work.begun.wait()
+        queued = submit(teller, work, [2, 3])
+        with pytest.raises(Overloaded):
+            _ = teller.submit(work, Note(4))
+        assert work.attempts == [[1]]
+        work.gate.set()
+        assert [await running, await queued] == [[10], [20, 30]]
+        assert await submit(teller, work, [5]) == [50]
+    assert await noted(table) == {1, 2, 3, 5}
+
+
+async def test_a_decision_that_raises_is_undone_and_fails_alone(
+    module_database: Database, table: Connection
+) -> None:
+    def refuse(number: int) -> None:
+        if number == 2:
+            raise ZeroDivisionError
+
+    work = Notes(on_decide=refuse)
+    async with open_teller(module_database.application_url) as teller:
+        payer, payee = await open_accounts(teller, account(), account())
+        notes = [Note(number, (transfer(payer, payee, number),)) for number in (1, 2, 3)]
+        answers = await asyncio.gather(
+            *(teller.submit(work, note) for note in notes), return_exceptions=True
+        )
+    assert answers[::2] == [10, 30]
+    assert isinstance(answers[1], ZeroDivisionError)
+    assert work.attempts == [[1, 2, 3]]
+    assert await counters(table, payer) == (0, 4, 0, 0)
+    assert await noted(table) == {1, 3}
+
+
+async def test_closing_settles_what_waits_and_takes_nothing_more(
+    module_database: Database, table: Connection
+) -> None:
+    work = Notes()
+    work.gate = asyncio.Event()
+    async with open_teller(module_database.application_url, batch_max=2) as teller:
+        waiting = submit(teller, work, range(1, 6))
+        await work.begun.wait()
+        closing = asyncio.create_task(teller.close())
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            _ = teller.submit(work, Note(9))
+        work.gate.set()
+        await closing
+        assert waiting.done()
+    assert await waiting == [10, 20, 30, 40, 50]
+    assert await noted(table) == {1, 2, 3, 4, 5}
+
+
+async def test_losing_patience_with_closing_cancels_no_batch(
+    module_database: Database, table: Connection
+) -> None:
+    work = Notes()
+    work.gate = asyncio.Event()
+    async with open_teller(module_database.application_url) as teller:
+        waiting = submit(teller, work, [1])
+        await work.begun.wait()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(teller.close(), 0.01)
+        work.gate.set()
+        assert await waiting == [10]
+    assert await noted(table) == {1}
+
+
+async def test_a_teller_that_was_never_started_turns_its_queue_away_when_it_closes() -> None:
+    async def connect_nowhere() -> Connection:
+        raise ConnectionRefusedError
+
+    teller = Teller(connect=connect_nowhere, clock=TestClock(NOW_US))
+    queued = teller.submit(Notes(), Note(1))
+    with pytest.raises(ConnectionRefusedError):
+        await teller.start()
+    with pytest.raises(Overloaded):
+        await asyncio.wait_for(queued, 5)
+    with pytest.raises(Overloaded):
+        _ = teller.submit(Notes(), Note(2))
+
+
+async def test_a_start_that_fails_half_way_leaves_no_connection_behind(
+    module_database: Database,
+) -> None:
+    made: list[Connection] = []
+
+    async def connect_once() -> Connection:
+        if made:
+            raise ConnectionRefusedError
+        made.append(await connect(module_database.application_url, application_name="tests"))
+        return made[0]
+
+    with pytest.raises(ConnectionRefusedError):
+        await Teller(connect=connect_once, clock=TestClock(NOW_US), lanes=2).start()
+    assert [connection.is_closed() for connection in made] == [True]
+
+
+async def test_callers_are_told_when_the_lane_that_has_their_request_is_cancelled(
+    module_database: Database, table: Connection
+) -> None:
+    work = Notes()
+    work.gate = asyncio.Event()
+    async with open_teller(module_database.application_url) as teller:
+        waiting = teller.submit(work, Note(1))
+        await work.begun.wait()
+        lanes = [task for task in asyncio.all_tasks() if task.get_name() == "teller lane"]
+        for lane in lanes:
+            lane.cancel()
+        with pytest.raises(OutcomeUnknown):
+            await waiting
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*lanes)
+    assert await noted(table) == set()
+
+
+async def test_a_caller_that_goes_away_does_not_undo_its_request(
+    module_database: Database, table: Connection
+) -> None:
+    work = Notes()
+    work.gate = asyncio.Event()
+    async with open_teller(module_database.application_url) as teller:
+        gone, stays = teller.submit(work, Note(1)), teller.submit(work, Note(2))
+        await work.begun.wait()
+        gone.cancel()
+        work.gate.set()
+        assert await stays == 20
+    assert gone.cancelled()
+    assert await noted(table) == {1, 2}
+
+
+async def test_the_sum_of_a_busy_account_is_right_whatever_the_lanes(
+    module_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teller_module, "SHARED_MIN", 0)
+    async with (
+        open_teller(module_database.application_url, lanes=3, batch_max=8) as teller,
+        open_connection(module_database.application_url) as connection,
+    ):
+        payers = await open_accounts(teller, *(account(min_available=-500) for _ in range(10)))
+        (shop,) = await open_accounts(teller, account())
+        asked = [transfer(payer, shop, 1) for _ in range(20) for payer in payers]
+        results = await asyncio.gather(*(create_transfers(teller, [one]) for one in asked))
+        assert {str(result.code) for (result,) in results} == {"created"}
+        assert await counters(connection, shop) == (0, 0, 0, 200)
+        stamps = await connection.fetch(
+            "SELECT timestamp FROM transfer WHERE credit_account_id = $1", shop
+        )
+        assert len({row[0] for row in stamps}) == 200
+
+
+async def test_bulk_work_is_settled_in_large_batches(
+    module_database: Database, connection: Connection
+) -> None:
+    clock = TestClock(NOW_US)
+    async with bulk_teller(module_database.application_url, clock=clock) as teller:
+        payer, payee = await open_accounts(teller, account(), account())
+        asked = [transfer(payer, payee, 1) for _ in range(BULK_BATCH + 500)]
+        answers = await asyncio.gather(*(create_transfers(teller, [one]) for one in asked))
+        assert {str(result.code) for (result,) in answers} == {"created"}
+    sizes = await connection.fetch(
+        "SELECT count(*) FROM transfer WHERE debit_account_id = $1 GROUP BY xmin ORDER BY 1", payer
+    )
+    assert [row[0] for row in sizes] == [500, BULK_BATCH]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE balance ALTER COLUMN code TYPE integer",
+        "ALTER TABLE transfer ALTER COLUMN code TYPE integer",
+        "ALTER TABLE balance ADD COLUMN further integer",
+    ],
+)
+async def test_a_migration_between_two_batches_is_not_noticed(
+    database: Database, change: str
+) -> None:
+    async with (
+        open_teller(database.application_url) as teller,
+        open_connection(database.owner_url) as owner,
+    ):
+        payer, payee = await open_accounts(teller, account(min_available=-1_000), account())
+        asked = transfer(payer, payee)
+        for code in ("created", "exists"):
+            assert await codes(teller, asked) == [code]
+        await owner.execute(change)
+        assert await codes(teller, asked) == ["exists"]
+        assert await codes(teller, transfer(payer, payee)) == ["created"]
