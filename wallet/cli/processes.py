@@ -1,0 +1,128 @@
+"""``wallet migrate``, ``serve``, ``worker`` and ``run``: the processes of a city."""
+
+import asyncio
+import gc
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+import uvicorn
+
+from wallet.cli.demo import ShopsOption, WalletsOption, seed, show
+from wallet.core.clock import system_clock
+from wallet.core.refusals import RefusedError
+from wallet.core.runtime import Runtime, open_runtime
+from wallet.demo.seed import SHOPS, WALLETS
+from wallet.migrate import migrate
+from wallet.planes import make_till
+from wallet.settings import read_settings
+from wallet.worker import run_worker
+
+WORKER_STOPS_IN_S: Final = 15.0
+
+_DEFAULTS: Final = read_settings()
+
+HostOption = Annotated[str, typer.Option(envvar="WALLET_HOST", help="Address to listen on")]
+PortOption = Annotated[
+    int, typer.Option(envvar="WALLET_PORT", min=1, max=65535, help="Port to listen on")
+]
+
+
+def migrate_command() -> None:
+    """Bring the database to the newest schema."""
+    with open_runtime() as runtime:
+        migrate(owner_url=runtime.owner_url)
+
+
+def serve(*, host: HostOption = _DEFAULTS.host, port: PortOption = _DEFAULTS.port) -> None:
+    """Serve the till plane until interrupted; requests under way are finished first."""
+    _require_free(host, port)
+    with open_runtime() as runtime:
+        _serve(runtime, host=host, port=port)
+
+
+def _require_free(host: str, port: int) -> None:
+    """Refuse before any work when the port is taken, most often by the same city."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            problem = (
+                f"{error.strerror}. Is it running already? Another port: WALLET_PORT={port + 1}"
+            )
+            raise RefusedError("port_unavailable", host=host, port=port, problem=problem) from None
+
+
+def _serve(runtime: Runtime, *, host: str, port: int) -> None:
+    plane = make_till(runtime.settings, database_url=runtime.database_url, pepper=runtime.pepper)
+    # What there is now stays. Left in sight of the collector, it would be walked through every few
+    # seconds, and all payments would wait for that, 50 ms and more.
+    gc.collect()
+    gc.freeze()
+    uvicorn.run(plane, **server_config(host=host, port=port))
+
+
+def server_config(*, host: str, port: int) -> dict[str, Any]:
+    """Return how the server runs; it logs through the process's own handler, which scrubs."""
+    return {
+        "host": host,
+        "port": port,
+        "loop": "uvloop",
+        "http": "httptools",
+        "access_log": False,
+        "proxy_headers": False,
+        "server_header": False,
+        "log_config": None,
+        "log_level": "warning",
+        "timeout_graceful_shutdown": 15,
+        "backlog": 2048,
+    }
+
+
+def worker() -> None:
+    """Seal the ledger and release holds that have run out, until interrupted."""
+    with open_runtime() as runtime:
+        asyncio.run(run_worker(database_url=runtime.database_url, clock=system_clock))
+
+
+def run(
+    *,
+    host: HostOption = _DEFAULTS.host,
+    port: PortOption = _DEFAULTS.port,
+    wallets: WalletsOption = WALLETS,
+    shops: ShopsOption = SHOPS,
+) -> None:
+    """Start everything: database, schema, city, worker, till; and say what to try."""
+    _require_free(host, port)
+    with open_runtime() as runtime:
+        migrate(owner_url=runtime.owner_url)
+        summary = seed(runtime, wallets=wallets, shops=shops)
+        show(summary, f"http://{host}:{port}")
+        with _worker_process(runtime):
+            _serve(runtime, host=host, port=port)
+
+
+@contextmanager
+def _worker_process(runtime: Runtime) -> Iterator[None]:
+    """Run the worker beside the till, in a process of its own as everywhere."""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": runtime.database_url,
+        "WALLET_PEPPER": runtime.pepper.decode(),
+    }
+    command = (Path(sys.executable).with_name("wallet"), "worker")
+    # In a session of its own, so that Ctrl-C reaches the till first and the worker by its parent.
+    process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603 - our own command
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=WORKER_STOPS_IN_S)
