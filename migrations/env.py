@@ -1,7 +1,8 @@
 """Runs migrations as the owner's role: one transaction each, and never a long wait for a lock.
 
-Every room's ``tables.py`` registers its tables with the one metadata; they are found by walking
-the package, so that a new room needs no line here.
+Every room's ``tables.py`` (or ``…_tables.py``, where one file would be too long) registers its
+tables with the one metadata; they are found by walking the package, so that a new room needs no
+line here.
 """
 
 import asyncio
@@ -34,8 +35,8 @@ _PARTITION: Final = re.compile(r"transfer_(other|y\d{4}m\d{2})")
 def import_tables() -> None:
     """Import every room's tables and the outbox, so that the metadata knows them."""
     importlib.import_module("wallet.core.outbox")
-    for path in sorted(Path(wallet.__path__[0]).glob("*/tables.py")):
-        importlib.import_module(f"wallet.{path.parent.name}.tables")
+    for path in sorted(Path(wallet.__path__[0]).glob("*/*tables.py")):
+        importlib.import_module(f"wallet.{path.parent.name}.{path.stem}")
 
 
 def owner_url() -> str:

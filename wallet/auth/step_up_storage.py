@@ -1,0 +1,255 @@
+"""The SQL of step-up: one statement for the doors and one for the batches of money, of each kind.
+
+Batches lock challenges before anything else of a wallet, by id: codes, challenges, holders'
+spending, balances.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from wallet.auth.rules import Acr, Operation, StepUp, challenge_of
+from wallet.auth.tables import step_up
+from wallet.core.clock import to_datetime
+from wallet.core.database import Connection
+from wallet.core.ids import new_id
+from wallet.core.outbox import Event
+
+# Planned once, often while the table is empty; ANY (ARRAY[…]) leaves nothing but a look-up by key.
+
+_INSERT = """
+INSERT INTO step_up (id, principal_id, device_id, operation, op_hash, nonce, summary, required,
+                     max_age_s, number_match, created_at, expires_at)
+SELECT id, principal_id, device_id, operation, op_hash, nonce, summary,
+       string_to_array(required, ' '), max_age_s, number_match, created_at, expires_at
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bytea[], $6::bytea[], $7::jsonb[],
+            $8::text[], $9::int[], $10::text[], $11::timestamptz[], $12::timestamptz[])
+     AS new (id, principal_id, device_id, operation, op_hash, nonce, summary, required, max_age_s,
+             number_match, created_at, expires_at)
+"""
+
+_LOCK = """
+SELECT id, principal_id, op_hash, expires_at, passed_at, passed_acr, consumed_by, device_id, nonce,
+       required, max_age_s, number_match, failures
+FROM step_up WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
+# Rows are locked, so what a batch made of them is written as it is.
+_NOTE_ANSWERS = """
+UPDATE step_up AS s SET failures = new.failures, passed_at = new.passed_at,
+                        passed_acr = new.acr, classes = string_to_array(new.classes, ' ')
+FROM unnest($1::uuid[], $2::smallint[], $3::timestamptz[], $4::text[], $5::text[])
+     AS new (id, failures, passed_at, acr, classes)
+WHERE s.id = ANY (ARRAY[new.id]) AND s.passed_at IS NULL
+"""
+
+_CONSUME = """
+UPDATE step_up AS s SET consumed_at = $4, consumed_by = used.consumed_by
+FROM unnest($1::uuid[], $2::bytea[], $3::uuid[]) AS used (id, op_hash, consumed_by)
+WHERE s.id = ANY (ARRAY[used.id]) AND s.op_hash = used.op_hash AND s.passed_at IS NOT NULL
+  AND s.consumed_at IS NULL AND s.expires_at > $4
+RETURNING s.id
+"""
+
+_COUNT_RECENT = """
+SELECT asked.id, recent.count
+FROM unnest($1::uuid[]) AS asked (id)
+CROSS JOIN LATERAL (
+    SELECT count(*) FROM step_up
+    WHERE principal_id = asked.id AND created_at > $2
+) AS recent
+"""
+
+_LOCK_ONE = text("""
+SELECT id, principal_id, device_id, op_hash, nonce, required, max_age_s, number_match, expires_at,
+       failures, passed_at
+FROM step_up WHERE id = :challenge_id FOR NO KEY UPDATE
+""")
+
+_FAIL = text("UPDATE step_up SET failures = failures + 1 WHERE id = :challenge_id")
+
+_PASS = text("""
+UPDATE step_up SET passed_at = :now, passed_acr = :acr, classes = CAST(:classes AS text[])
+WHERE id = :challenge_id
+""")
+
+# The bound on the age lets the index find them; no challenge is open that long.
+_END = text("""
+UPDATE step_up SET expires_at = :now
+WHERE principal_id = :principal_id
+  AND created_at > CAST(:now AS timestamptz) - make_interval(mins => 10)
+  AND consumed_at IS NULL AND expires_at > :now
+""")
+
+
+class Challenge(msgspec.Struct, frozen=True, kw_only=True):
+    """A challenge to somebody's factors, bound to one operation by ``op_hash``.
+
+    ``number_match`` is for the screen that asked; a phone that was pushed must be told it by its
+    holder and is never sent it.
+    """
+
+    id: UUID
+    principal_id: UUID
+    device_id: UUID | None
+    operation: Operation
+    op_hash: bytes
+    nonce: bytes
+    summary: dict[str, Any]
+    required: tuple[Acr, ...]
+    max_age_s: int
+    number_match: str | None
+    created_at: datetime
+    expires_at: datetime
+
+    @property
+    def challenge(self) -> bytes:
+        """The 32 bytes to sign."""
+        return challenge_of(nonce=self.nonce, op_hash=self.op_hash)
+
+
+class Consumption(msgspec.Struct, frozen=True, gc=False):
+    """A challenge, the operation it is used for, and what the money moves under."""
+
+    challenge_id: UUID
+    op_hash: bytes
+    consumed_by: UUID
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+async def insert_step_ups(connection: Connection, challenges: Sequence[Challenge]) -> None:
+    """Write challenges that a batch of money made; tell of each with :func:`requested`."""
+    if challenges:
+        await connection.execute(
+            _INSERT,
+            [c.id for c in challenges],
+            [c.principal_id for c in challenges],
+            [c.device_id for c in challenges],
+            [c.operation.value for c in challenges],
+            [c.op_hash for c in challenges],
+            [c.nonce for c in challenges],
+            [_encode(c.summary).decode() for c in challenges],
+            [" ".join(c.required) for c in challenges],
+            [c.max_age_s for c in challenges],
+            [c.number_match for c in challenges],
+            [c.created_at for c in challenges],
+            [c.expires_at for c in challenges],
+        )
+
+
+async def insert_step_up(connection: AsyncConnection, challenge: Challenge) -> None:
+    """Write one challenge, off the money path."""
+    row = {name: getattr(challenge, name) for name in challenge.__struct_fields__}
+    await connection.execute(step_up.insert().values(row))
+
+
+def requested(challenge: Challenge, *, now_us: int) -> Event:
+    """Return what the outbox tells of a challenge, so that the phone can be woken."""
+    body = {
+        "challenge_id": challenge.id,
+        "principal_id": challenge.principal_id,
+        "device_id": challenge.device_id,
+    }
+    return Event(new_id(now_us=now_us), "step_up.requested", _encode(body).decode())
+
+
+async def lock_step_ups(
+    connection: Connection, challenge_ids: Collection[UUID]
+) -> dict[UUID, StepUp]:
+    """Lock challenges until the transaction ends and return those there are, by id."""
+    rows = await connection.fetch(_LOCK, list(challenge_ids)) if challenge_ids else []
+    return {row[0]: _step_up(row) for row in rows}
+
+
+def _step_up(row: asyncpg.Record) -> StepUp:
+    values = dict(row)
+    acr = values.pop("passed_acr")
+    required = tuple(map(Acr, values.pop("required")))
+    return StepUp(**values, passed_acr=None if acr is None else Acr(acr), required=required)
+
+
+async def note_answers(
+    connection: Connection, answered: Sequence[tuple[StepUp, Collection[str]]]
+) -> None:
+    """Write challenges that were locked as their answers have left them: passed, or failed again.
+
+    Beside each stand the classes it was passed with, none where it was not.
+    """
+    await connection.execute(
+        _NOTE_ANSWERS,
+        [one.id for one, _ in answered],
+        [one.failures for one, _ in answered],
+        [one.passed_at for one, _ in answered],
+        [one.passed_acr for one, _ in answered],
+        [" ".join(sorted(classes)) if classes else None for _, classes in answered],
+    )
+
+
+async def consume_step_ups(
+    connection: Connection, uses: Sequence[Consumption], *, now: datetime
+) -> set[UUID]:
+    """Use challenges up in the transaction that moves the money; return the ids that were good.
+
+    Each challenge stands in ``uses`` once. One that is not in the answer was not passed, was used
+    before, has expired, or is of another operation: its money must not move. After
+    :func:`lock_step_ups` and :func:`~wallet.auth.rules.check_step_up` that cannot happen.
+    """
+    rows = await connection.fetch(
+        _CONSUME,
+        [use.challenge_id for use in uses],
+        [use.op_hash for use in uses],
+        [use.consumed_by for use in uses],
+        now,
+    )
+    return {row[0] for row in rows}
+
+
+async def count_recent(
+    connection: Connection, principal_ids: Collection[UUID], *, since: datetime
+) -> dict[UUID, int]:
+    """Return how many challenges each principal was sent after ``since``.
+
+    For batches that send them because somebody else asked: a found card must not ring its owner's
+    phone all day.
+    """
+    rows = await connection.fetch(_COUNT_RECENT, list(principal_ids), since)
+    return {row[0]: row[1] for row in rows}
+
+
+async def lock_step_up(connection: AsyncConnection, challenge_id: UUID) -> Any:  # noqa: ANN401 - row
+    """Lock one challenge and return its row, None when there is none."""
+    values = {"challenge_id": challenge_id}
+    return (await connection.execute(_LOCK_ONE, values)).one_or_none()
+
+
+async def note_failure(connection: AsyncConnection, challenge_id: UUID) -> None:
+    """Count one wrong answer."""
+    await connection.execute(_FAIL, {"challenge_id": challenge_id})
+
+
+async def note_passed(
+    connection: AsyncConnection,
+    challenge_id: UUID,
+    *,
+    acr: Acr,
+    classes: Collection[str],
+    now: datetime,
+) -> None:
+    """Write what a challenge was passed with."""
+    await connection.execute(
+        _PASS,
+        {"challenge_id": challenge_id, "acr": acr.value, "classes": sorted(classes), "now": now},
+    )
+
+
+async def end_challenges(connection: AsyncConnection, *, principal_id: UUID, now_us: int) -> None:
+    """End all challenges of a principal that were not used: one that was passed pays no more."""
+    await connection.execute(_END, {"principal_id": principal_id, "now": to_datetime(now_us)})
