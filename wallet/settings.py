@@ -37,9 +37,35 @@ class Settings(BaseSettings):
     teller_queue_max: int = Field(2_000, ge=1)
     teller_batch_max: int = Field(128, ge=1, le=512)
     api_key_cache_s: float = Field(2.0, ge=0, le=2.5)
-    payment_amount_yen_max: int = Field(1_000_000, ge=1)
     body_bytes_max: int = Field(16_384, ge=1_024)
     pool_size: int = Field(4, ge=1, le=32)
+
+    # Passkeys belong to this site, and only these pages may ask for them (WebAuthn's rpId, origin).
+    passkey_site: str = "localhost"
+    passkey_site_name: str = "City Wallet"
+    passkey_origins: tuple[str, ...] = ("http://localhost:8000",)
+
+    # What a password's hash costs, and how many of them one process computes and queues.
+    argon2_memory_kib: int = Field(19_456, ge=8)
+    argon2_passes: int = Field(2, ge=1)
+    hash_workers: int = Field(0, ge=0, description="0: half the cores")
+    hash_queue_max: int = Field(50, ge=1)
+    hash_wait_s: float = Field(2.0, gt=0, le=10)
+    # The operator's copy of the Pwned Passwords list, as its downloader writes it; None: without.
+    breached_passwords: Path | None = None
+
+    # The national identity app (OpenID Connect); without an issuer there is none.
+    identity_issuer: str = ""
+    identity_client_id: str = ""
+    identity_key: Path | None = Field(None, description="PEM of the client's P-256 private key")
+    identity_redirect_url: str = ""
+    identity_acr_values: str = "aal3 crl"
+    identity_acr: str = Field("aal3", description="the level its answers must have")
+    # All calls of one answer together; a phone waits that long at most, a till never.
+    identity_timeout_s: float = Field(5.0, gt=0, le=10)
+    # Who lives here, as addresses are written: the prefecture, then the municipality.
+    region: str = "兵庫県"
+    municipality: str = "姫路市"
 
     support_phone: str = "0120-000-000"
     documentation_url: str = "/errors"
