@@ -4,29 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallet.people.rules import (
-    grouped,
-    is_printed_number,
-    my_number_check_digit,
-    printed_number,
-)
+from wallet.core.my_number import my_number_check_digit
+from wallet.people.rules import grouped, is_printed_number, printed_number
 
 random_numbers = st.integers(0, 10**11 - 1)
-
-
-@pytest.mark.parametrize(
-    ("first_eleven", "digit"),
-    [
-        # By hand: the sums are 212, 423, 0, 6 and 12; the remainders 3, 5, 0, 6 and 1.
-        ("12345678901", 8),
-        ("99999999999", 6),
-        ("00000000000", 0),
-        ("10000000000", 5),
-        ("20000000000", 0),
-    ],
-)
-def test_the_check_digit_is_the_ordinances(first_eleven: str, digit: int) -> None:
-    assert my_number_check_digit(first_eleven) == digit
 
 
 @given(random_numbers)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from wallet.api.catalogue import CATALOGUE, Problem
+from wallet.api.catalogue import CATALOGUE, NextAction, Problem
 from wallet.core.refusals import Refusal
 from wallet.settings import read_settings
 
@@ -79,7 +79,7 @@ def render(
         body["payment_id"] = payment_id
     if errors:
         body["errors"] = errors
-    return RenderedProblem(problem.status, _headers(problem), _encode(body))
+    return RenderedProblem(problem.status, _headers(problem, refusal.facts), _encode(body))
 
 
 def type_of(problem: Problem) -> str:
@@ -114,13 +114,29 @@ def _members(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _headers(problem: Problem) -> list[Header]:
+def _headers(problem: Problem, facts: Mapping[str, Any]) -> list[Header]:
     headers = [(b"content-type", MEDIA_TYPE.encode("ascii")), (b"cache-control", b"no-store")]
-    if problem.retry_after_s is not None:
-        headers.append((b"retry-after", str(problem.retry_after_s).encode("ascii")))
+    retry_after_s = facts.get("retry_after_s", problem.retry_after_s)
+    if retry_after_s is not None:
+        headers.append((b"retry-after", str(retry_after_s).encode("ascii")))
     if problem.status == 401:  # noqa: PLR2004 - RFC 9110 section 15.5.2 asks for the header
-        headers.append((b"www-authenticate", b'Bearer realm="wallet"'))
+        headers.append((b"www-authenticate", _challenge(problem, facts).encode("ascii")))
     return headers
+
+
+def _challenge(problem: Problem, facts: Mapping[str, Any]) -> str:
+    """Return how the caller shall say who they are; with what is missing, in RFC 9470's words."""
+    levels = facts.get("acr_values")
+    if problem.next_action is not NextAction.STEP_UP or not levels:
+        return problem.scheme
+    asked = [
+        'error="insufficient_user_authentication"',
+        f'error_description="{problem.title}"',
+        f'acr_values="{" ".join(levels)}"',
+    ]
+    if "max_age_s" in facts:
+        asked.append(f'max_age="{facts["max_age_s"]}"')
+    return f"{problem.scheme}, {', '.join(asked)}"
 
 
 class ProblemError(Exception):

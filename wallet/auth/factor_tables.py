@@ -17,6 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import UUID
 
 from wallet.core.database import metadata
+from wallet.core.my_number import refused_in
 
 pin = Table(
     "pin",
@@ -61,6 +62,7 @@ passkey = Table(
     CheckConstraint("octet_length(credential_id) BETWEEN 16 AND 1023", name="credential_id"),
     CheckConstraint("sign_count >= 0", name="sign_count"),
     CheckConstraint("length(name) BETWEEN 1 AND 64", name="name"),
+    CheckConstraint(refused_in("name"), name="no_my_number"),
 )
 
 password = Table(

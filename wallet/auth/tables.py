@@ -17,6 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from wallet.core.database import metadata
+from wallet.core.my_number import refused_in
 
 device = Table(
     "device",
@@ -38,6 +39,7 @@ device = Table(
     CheckConstraint("octet_length(verified_key) = 65", name="verified_key"),
     CheckConstraint("verified_key <> public_key", name="two_keys"),
     CheckConstraint("length(name) BETWEEN 1 AND 64", name="name"),
+    CheckConstraint(refused_in("name"), name="no_my_number"),
     CheckConstraint("length(app_version) BETWEEN 1 AND 32", name="app_version"),
 )
 

@@ -14,6 +14,8 @@ TWELVE_DIGITS: Final = r"(?<![0-9+])(?=((?:[0-9][ -]?){11}[0-9])(?![0-9]))"
 """Twelve digits by themselves, or in groups as people write them; a telephone number with its
 country's code is no such thing. What is found stands in the first group."""
 
+_DASHES: Final = str.maketrans(dict.fromkeys("ー−‐‑‒–—", "-"))
+
 _FORM: Final = re.compile(TWELVE_DIGITS)
 
 
@@ -36,5 +38,23 @@ def is_my_number(written: str) -> bool:
 
 def contains_my_number(text: str) -> bool:
     """Whether twelve digits in ``text`` could be somebody's My Number, by their check digit."""
-    plain = unicodedata.normalize("NFKC", text)
-    return any(is_my_number(found[1]) for found in _FORM.finditer(plain))
+    return any(is_my_number(found[1]) for found in _FORM.finditer(_plain(text)))
+
+
+def contains_twelve_digits(text: str) -> bool:
+    """Whether there are twelve digits in ``text``, whatever their check digit says."""
+    return _FORM.search(_plain(text)) is not None
+
+
+def refused_in(column: str) -> str:
+    """Return the SQL condition that a column of text holds no twelve digits at all.
+
+    The schema knows no check digit; what people call a thing has no need of so many digits.
+    """
+    digit, gap = "[0-9０-９]", "[ 　ー−-]?"
+    return f"{column} !~ '({digit}{gap}){{11}}{digit}'"
+
+
+def _plain(text: str) -> str:
+    """Return ``text`` with digits, spaces and dashes of any width as the plain ones."""
+    return unicodedata.normalize("NFKC", text).translate(_DASHES)
