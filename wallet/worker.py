@@ -1,6 +1,7 @@
 """The worker: what must go on while nobody pays.
 
-It seals the ledger, and releases holds that have run out when no payment comes along to do it.
+It seals the ledger, releases holds that have run out when no payment comes along to do it, and
+forgets attempts at guessing that no longer count.
 Any number of workers may run; they do the same work once.
 """
 
@@ -13,8 +14,9 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from wallet.auth import guess_limits
 from wallet.core.clock import Clock
-from wallet.core.database import is_away, make_engine, read
+from wallet.core.database import is_away, make_engine, read, write
 from wallet.ledger.bulk import bulk_teller
 from wallet.ledger.create import CREATE, CreateRequest
 from wallet.ledger.seal import seal
@@ -67,6 +69,7 @@ async def _round(engine: AsyncEngine, database_url: str, clock: Clock) -> None:
     for _ in range(SEALS_PER_ROUND):
         if await seal(engine, now_us=clock()) is None:
             break
+    await write(engine, lambda connection: guess_limits.sweep(connection, now_us=clock()))
 
 
 async def release_holds(engine: AsyncEngine, *, database_url: str, clock: Clock) -> int:

@@ -20,8 +20,8 @@ CLOCKS = {
     "time.time_ns",
 }
 # The doors may hold a clock; what is below them takes `now` as an argument.
-DOORS = ("wallet/api/", "wallet/cli.py", "wallet/consoles/", "wallet/core/clock.py",
-         "wallet/demo/", "wallet/planes.py", "wallet/replay/", "wallet/worker.py")  # fmt: skip
+DOORS = ("wallet/api/", "wallet/cli/", "wallet/consoles/", "wallet/core/clock.py",
+         "wallet/demo/", "wallet/planes/", "wallet/replay/", "wallet/worker.py")  # fmt: skip
 
 SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|LOCK|NOTIFY|LISTEN|SET)\b")
 # Citus distributes what stays within one city's schema and takes no server-wide lock.

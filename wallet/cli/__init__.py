@@ -18,6 +18,7 @@ from wallet.cli.ledger import group as ledger
 from wallet.cli.processes import migrate_command, run, serve, worker
 from wallet.cli.replay import replay_command
 from wallet.cli.shell import explain
+from wallet.cli.staff import group as staff
 from wallet.cli.stops import group as stops
 from wallet.core.embedded import EmbeddedPostgresError
 from wallet.core.refusals import RefusedError
@@ -35,6 +36,7 @@ application.command("replay")(replay_command)
 for name, group in (
     ("stop", stops),
     ("incident", incidents),
+    ("staff", staff),
     ("audit", audit),
     ("ledger", ledger),
     ("demo", demo),

@@ -6,9 +6,11 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 import typer
@@ -20,11 +22,11 @@ from wallet.core.refusals import RefusedError
 from wallet.core.runtime import Runtime, open_runtime
 from wallet.demo.seed import SHOPS, WALLETS
 from wallet.migrate import migrate
-from wallet.planes import make_till
+from wallet.planes import make_office, make_resident, make_till
 from wallet.settings import read_settings
 from wallet.worker import run_worker
 
-WORKER_STOPS_IN_S: Final = 15.0
+STOPS_IN_S: Final = 20.0
 
 _DEFAULTS: Final = read_settings()
 
@@ -40,11 +42,31 @@ def migrate_command() -> None:
         migrate(owner_url=runtime.owner_url)
 
 
-def serve(*, host: HostOption = _DEFAULTS.host, port: PortOption = _DEFAULTS.port) -> None:
-    """Serve the till plane until interrupted; requests under way are finished first."""
+class Plane(StrEnum):
+    """What one process serves."""
+
+    TILL = "till"
+    RESIDENT = "resident"
+    OFFICE = "office"
+
+
+_MAKERS: Final[Mapping[Plane, Callable[..., Any]]] = MappingProxyType(
+    {Plane.TILL: make_till, Plane.RESIDENT: make_resident, Plane.OFFICE: make_office}
+)
+
+PlaneOption = Annotated[Plane, typer.Option(help="Which doors: a process serves one plane")]
+
+
+def serve(
+    *,
+    plane: PlaneOption = Plane.TILL,
+    host: HostOption = _DEFAULTS.host,
+    port: PortOption = _DEFAULTS.port,
+) -> None:
+    """Serve one plane until interrupted; requests under way are finished first."""
     _require_free(host, port)
     with open_runtime() as runtime:
-        _serve(runtime, host=host, port=port)
+        _serve(runtime, plane, host=host, port=port)
 
 
 def _require_free(host: str, port: int) -> None:
@@ -61,13 +83,15 @@ def _require_free(host: str, port: int) -> None:
             raise RefusedError("port_unavailable", host=host, port=port, problem=problem) from None
 
 
-def _serve(runtime: Runtime, *, host: str, port: int) -> None:
-    plane = make_till(runtime.settings, database_url=runtime.database_url, pepper=runtime.pepper)
+def _serve(runtime: Runtime, plane: Plane, *, host: str, port: int) -> None:
+    application = _MAKERS[plane](
+        runtime.settings, database_url=runtime.database_url, pepper=runtime.pepper
+    )
     # What there is now stays. Left in sight of the collector, it would be walked through every few
     # seconds, and all payments would wait for that, 50 ms and more.
     gc.collect()
     gc.freeze()
-    uvicorn.run(plane, **server_config(host=host, port=port))
+    uvicorn.run(application, **server_config(host=host, port=port))
 
 
 def server_config(*, host: str, port: int) -> dict[str, Any]:
@@ -88,7 +112,7 @@ def server_config(*, host: str, port: int) -> dict[str, Any]:
 
 
 def worker() -> None:
-    """Seal the ledger and release holds that have run out, until interrupted."""
+    """Seal the ledger, release holds that have run out, forget old attempts; until interrupted."""
     with open_runtime() as runtime:
         asyncio.run(run_worker(database_url=runtime.database_url, clock=system_clock))
 
@@ -100,29 +124,39 @@ def run(
     wallets: WalletsOption = WALLETS,
     shops: ShopsOption = SHOPS,
 ) -> None:
-    """Start everything: database, schema, city, worker, till; and say what to try."""
-    _require_free(host, port)
+    """Start everything: database, schema, city, worker, planes; and say what to try.
+
+    The till listens on the port, the residents' plane on the next and the office's on the one
+    after that.
+    """
+    planes = {Plane.RESIDENT: port + 1, Plane.OFFICE: port + 2}
+    for one in (port, *planes.values()):
+        _require_free(host, one)
     with open_runtime() as runtime:
         migrate(owner_url=runtime.owner_url)
         summary = seed(runtime, wallets=wallets, shops=shops)
         show(summary, f"http://{host}:{port}")
-        with _worker_process(runtime):
-            _serve(runtime, host=host, port=port)
+        with ExitStack() as beside:
+            beside.enter_context(_beside(runtime, "worker"))
+            for plane, its_port in planes.items():
+                arguments = ("serve", f"--plane={plane}", f"--host={host}", f"--port={its_port}")
+                beside.enter_context(_beside(runtime, *arguments))
+            _serve(runtime, Plane.TILL, host=host, port=port)
 
 
 @contextmanager
-def _worker_process(runtime: Runtime) -> Iterator[None]:
-    """Run the worker beside the till, in a process of its own as everywhere."""
+def _beside(runtime: Runtime, *arguments: str) -> Iterator[None]:
+    """Run another process of the city beside the till, as they are apart everywhere."""
     environment = {
         **os.environ,
         "DATABASE_URL": runtime.database_url,
         "WALLET_PEPPER": runtime.pepper.decode(),
     }
-    command = (Path(sys.executable).with_name("wallet"), "worker")
-    # In a session of its own, so that Ctrl-C reaches the till first and the worker by its parent.
+    command = (str(Path(sys.executable).with_name("wallet")), *arguments)
+    # In a session of its own, so that Ctrl-C reaches the till first and the others by their parent.
     process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603 - our own command
     try:
         yield
     finally:
         process.terminate()
-        process.wait(timeout=WORKER_STOPS_IN_S)
+        process.wait(timeout=STOPS_IN_S)

@@ -1,30 +1,22 @@
-"""Which doors open in which process.
+"""The till plane: takes payments and answers what became of them."""
 
-The till plane takes payments and answers what became of them. It has its own process, pool and
-connections, so whatever happens to any other plane, paying goes on.
-"""
-
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
 
 from fastapi import FastAPI
-from sqlalchemy import text
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from wallet.api import errors_page, payments_read
+from wallet.api import errors_page, payments_read, status
 from wallet.api.application import make_application
 from wallet.api.openapi import describe
 from wallet.api.till import PATH, PayDoor
 from wallet.core.clock import Clock, system_clock
-from wallet.core.database import connect, make_engine, read
-from wallet.ledger.teller import Teller
+from wallet.core.database import make_engine
 from wallet.merchants.authenticate import KeyRing
+from wallet.ops.board import Board
 from wallet.payments.pay import Pay
+from wallet.planes.frame import add_health, make_teller
 from wallet.settings import Settings
-
-READY_TIMEOUT_S: Final = 2.0
 
 
 class TillPlane:
@@ -72,6 +64,8 @@ def make_till(
         application.state.engine = engine
         application.state.key_ring = key_ring
         application.state.livemode = settings.livemode
+        application.state.clock = clock
+        application.state.board = Board(engine=engine, clock=clock)
         plane.pay_door = PayDoor(
             key_ring=key_ring,
             teller=teller,
@@ -91,31 +85,8 @@ def make_till(
     application = make_application(title="Wallet: till", clock=clock, lifespan=lifespan)
     application.include_router(payments_read.router)
     application.include_router(errors_page.router)
-    _add_health(application)
+    application.include_router(status.router)
+    add_health(application)
     describe(application)
     plane = TillPlane(application)
     return plane
-
-
-def make_teller(settings: Settings, *, database_url: str, clock: Clock, name: str) -> Teller:
-    """Return a teller with connections of its own."""
-    return Teller(
-        connect=lambda: connect(database_url, application_name=name),
-        clock=clock,
-        batch_max=settings.teller_batch_max,
-        queue_max=settings.teller_queue_max,
-    )
-
-
-def _add_health(application: FastAPI) -> None:
-    @application.get("/livez", include_in_schema=False)
-    async def livez() -> dict[str, str]:
-        """The event loop turns; says nothing of the database on purpose."""
-        return {"status": "alive"}
-
-    @application.get("/readyz", include_in_schema=False)
-    async def readyz() -> dict[str, str]:
-        """The database answers."""
-        async with asyncio.timeout(READY_TIMEOUT_S), read(application.state.engine) as connection:
-            await connection.execute(text("SELECT 1"))
-        return {"status": "ready"}

@@ -1,0 +1,77 @@
+"""The resident plane: the app's doors, sign-in and its hash gate among them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from wallet.api import errors_page, resident_identity, status
+from wallet.api.application import make_application
+from wallet.api.resident import Rooms
+from wallet.auth.hash_gate import HashGate
+from wallet.auth.passkeys import Site
+from wallet.auth.password_quality import BreachList
+from wallet.core.clock import Clock, system_clock
+from wallet.core.database import make_engine
+from wallet.ops.board import Board
+from wallet.people.identity import City
+from wallet.people.identity_app import Client, IdentityApp
+from wallet.planes.frame import add_health
+from wallet.settings import Settings
+
+
+def make_resident(
+    settings: Settings, *, database_url: str, pepper: bytes, clock: Clock = system_clock
+) -> FastAPI:
+    """Return the resident plane's application; it connects when the server starts it.
+
+    Raises :class:`~wallet.auth.hash_gate.WeakHashError` then, when passwords would cost less than
+    they must.
+    """
+
+    @asynccontextmanager
+    async def lifespan(application: FastAPI) -> AsyncIterator[None]:
+        async with _open_rooms(settings, database_url, pepper, clock) as rooms:
+            application.state.engine = rooms.engine
+            application.state.board = Board(engine=rooms.engine, clock=clock)
+            application.state.rooms = rooms
+            yield
+
+    application = make_application(title="Wallet: app", clock=clock, lifespan=lifespan)
+    application.include_router(resident_identity.router)
+    application.include_router(errors_page.router)
+    application.include_router(status.router)
+    add_health(application)
+    return application
+
+
+@asynccontextmanager
+async def _open_rooms(
+    settings: Settings, database_url: str, pepper: bytes, clock: Clock
+) -> AsyncIterator[Rooms]:
+    """Open everything the app's doors work with, and close it again."""
+    client = Client.of(settings)
+    identity_app = None if client is None else IdentityApp(client)
+    breached = settings.breached_passwords
+    gate = HashGate.of(settings)
+    engine = make_engine(
+        database_url, pool_size=settings.pool_size, application_name="wallet-resident"
+    )
+    try:
+        yield Rooms(
+            engine=engine,
+            clock=clock,
+            pepper=pepper,
+            site=Site.of(settings),
+            gate=gate,
+            identity_app=identity_app,
+            breached=None if breached is None else BreachList(breached),
+            city=City(settings.region, settings.municipality),
+            body_bytes_max=settings.body_bytes_max,
+            livemode=settings.livemode,
+        )
+    finally:
+        gate.close()
+        if identity_app is not None:
+            await identity_app.close()
+        await engine.dispose()
