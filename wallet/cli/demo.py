@@ -15,6 +15,8 @@ from wallet.cli.shell import JsonOption, work_with_engine
 from wallet.core.clock import system_clock
 from wallet.core.refusals import RefusedError
 from wallet.core.runtime import Runtime, open_runtime
+from wallet.demo.fake_identity_app import serve_fake
+from wallet.demo.identity_client import CLIENT_ID, REDIRECT_URL, client_key
 from wallet.demo.invite import invite
 from wallet.demo.reset import reset_demo
 from wallet.demo.seed import SHOPS, WALLETS, DemoSummary, seed_demo
@@ -94,3 +96,28 @@ def demo_reset(
         migrate(owner_url=runtime.owner_url)
         summary = seed(runtime, wallets=wallets, shops=shops)
     _tell_summary(summary, as_json=as_json)
+
+
+def identity_key_path() -> Path:
+    """Return where the demonstration's key for its identity app is."""
+    return read_settings().data_directory / "identity-client.pem"
+
+
+@group.command("identity-app")
+def demo_identity_app(
+    *, port: Annotated[int, typer.Option(min=1, max=65535, help="Port on loopback")]
+) -> None:
+    """Serve a made-up identity app until interrupted; it asks who one pretends to be."""
+    if read_settings().livemode:
+        raise RefusedError("demo_in_live_mode")
+    asyncio.run(_serve_identity_app(port))
+
+
+async def _serve_identity_app(port: int) -> None:
+    async with serve_fake(
+        client_id=CLIENT_ID,
+        client_key=client_key(identity_key_path()),
+        redirect_urls=frozenset({REDIRECT_URL}),
+        port=port,
+    ):
+        await asyncio.Event().wait()

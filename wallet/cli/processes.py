@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -16,10 +16,11 @@ from typing import Annotated, Any, Final
 import typer
 import uvicorn
 
-from wallet.cli.demo import ShopsOption, WalletsOption, seed, show
+from wallet.cli.demo import ShopsOption, WalletsOption, identity_key_path, seed, show
 from wallet.core.clock import system_clock
 from wallet.core.refusals import RefusedError
 from wallet.core.runtime import Runtime, open_runtime
+from wallet.demo.identity_client import client_key, settings_of
 from wallet.demo.seed import SHOPS, WALLETS
 from wallet.migrate import migrate
 from wallet.planes import make_office, make_resident, make_till
@@ -126,29 +127,35 @@ def run(
 ) -> None:
     """Start everything: database, schema, city, worker, planes; and say what to try.
 
-    The till listens on the port, the residents' plane on the next and the office's on the one
-    after that.
+    The till listens on the port, the residents' plane on the next, the office's on the one after
+    that, and a made-up identity app on the last.
     """
-    planes = {Plane.RESIDENT: port + 1, Plane.OFFICE: port + 2}
-    for one in (port, *planes.values()):
+    ports = range(port, port + 4)
+    for one in ports:
         _require_free(host, one)
-    with open_runtime() as runtime:
+    with open_runtime() as runtime, ExitStack() as beside:
         migrate(owner_url=runtime.owner_url)
         summary = seed(runtime, wallets=wallets, shops=shops)
         show(summary, f"http://{host}:{port}")
-        with ExitStack() as beside:
-            beside.enter_context(_beside(runtime, "worker"))
-            for plane, its_port in planes.items():
-                arguments = ("serve", f"--plane={plane}", f"--host={host}", f"--port={its_port}")
-                beside.enter_context(_beside(runtime, *arguments))
-            _serve(runtime, Plane.TILL, host=host, port=port)
+        client_key(identity_key_path())
+        issuer = f"http://127.0.0.1:{ports[3]}"
+        identity = settings_of(issuer=issuer, key_path=identity_key_path())
+        for arguments in (
+            ("worker",),
+            ("demo", "identity-app", f"--port={ports[3]}"),
+            ("serve", "--plane=resident", f"--host={host}", f"--port={ports[1]}"),
+            ("serve", "--plane=office", f"--host={host}", f"--port={ports[2]}"),
+        ):
+            beside.enter_context(_beside(runtime, arguments, identity))
+        _serve(runtime, Plane.TILL, host=host, port=port)
 
 
 @contextmanager
-def _beside(runtime: Runtime, *arguments: str) -> Iterator[None]:
+def _beside(runtime: Runtime, arguments: Sequence[str], more: Mapping[str, str]) -> Iterator[None]:
     """Run another process of the city beside the till, as they are apart everywhere."""
     environment = {
         **os.environ,
+        **more,
         "DATABASE_URL": runtime.database_url,
         "WALLET_PEPPER": runtime.pepper.decode(),
     }

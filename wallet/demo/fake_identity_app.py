@@ -351,12 +351,16 @@ async def serve_fake(
     client_id: str,
     client_key: ECKey,
     redirect_urls: frozenset[str],
+    port: int = 0,
     **options: Any,  # noqa: ANN401 - passed on
 ) -> AsyncIterator[FakeIdentityApp]:
-    """Serve a provider on a free port of loopback, in this event loop, until the block ends."""
+    """Serve a provider on loopback, in this event loop, until the block ends.
+
+    On ``port``, or on any free one when it is 0.
+    """
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, 0))
+        listener.bind((HOST, port))
         issuer = f"http://{HOST}:{listener.getsockname()[1]}"
         provider = FakeIdentityApp(
             issuer=issuer,

@@ -34,6 +34,7 @@ def make_resident(
         async with _open_rooms(settings, database_url, pepper, clock) as rooms:
             application.state.engine = rooms.engine
             application.state.board = Board(engine=rooms.engine, clock=clock)
+            application.state.livemode = settings.livemode
             application.state.rooms = rooms
             yield
 
