@@ -32,7 +32,8 @@ _OF_THE_DATABASE: Final = (
 )
 """What may come of asking the database; some of it means that it is away."""
 
-_BY_STATUS: Final = {404: "not_found", 405: "method_not_allowed"}
+# 400 is how FastAPI says that it could not read a body, such as one nested without end.
+_BY_STATUS: Final = {400: "body_malformed", 404: "not_found", 405: "method_not_allowed"}
 
 
 class RequestIds:
