@@ -47,3 +47,14 @@ async def test_the_public_hears_what_is_stopped_from_either_plane(
     async with frame.router.lifespan_context(frame), client:
         response = await client.get("/status")
     assert response.status_code == 200
+
+
+async def test_a_body_larger_than_allowed_is_read_by_no_plane(module_database: Database) -> None:
+    doors = {make_resident: "/app/v1/auth/start", make_office: "/office/v1/sign-in"}
+    for make, path in doors.items():
+        plane = make(Settings(), database_url=module_database.application_url, pepper=PEPPER)
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(plane), base_url="http://plane")
+        async with plane.router.lifespan_context(plane), client:
+            response = await client.post(path, json={"filler": " " * 100_000})
+        assert response.status_code == 413, response.text
+        assert response.json()["code"] == "body_too_large"

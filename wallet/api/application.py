@@ -20,6 +20,7 @@ from wallet.core.clock import Clock
 from wallet.core.database import is_away
 from wallet.core.ids import new_id
 from wallet.core.refusals import Refusal
+from wallet.settings import read_settings
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,11 @@ _OF_THE_DATABASE: Final = (
 """What may come of asking the database; some of it means that it is away."""
 
 # 400 is how FastAPI says that it could not read a body, such as one nested without end.
-_BY_STATUS: Final = {400: "body_malformed", 404: "not_found", 405: "method_not_allowed"}
+_BY_STATUS: Final = {
+    400: "body_malformed",
+    404: "not_found",
+    405: "method_not_allowed",
+}
 
 
 class RequestIds:
@@ -59,14 +64,50 @@ class RequestIds:
         await self._application(scope, receive, named_send)
 
 
+class BodyLimit:
+    """Reads no more of a body than allowed, whichever door it is for."""
+
+    def __init__(self, application: ASGIApp, *, bytes_max: int) -> None:
+        self._application = application
+        self._bytes_max = bytes_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse what says that it is too large; end what turns out to be."""
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        said = dict(scope["headers"]).get(b"content-length", b"0")
+        if said.isdigit() and int(said) > self._bytes_max:
+            refusal = Refusal("body_too_large", {"bytes_max": self._bytes_max})
+            rendered = render(refusal, request_id=scope["state"]["request_id"])
+            await answer(rendered)(scope, receive, send)
+            return
+        left = self._bytes_max
+
+        async def bounded() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise ProblemError("body_too_large", bytes_max=self._bytes_max)
+            return message
+
+        await self._application(scope, bounded, send)
+
+
 def make_application(*, title: str, clock: Clock, lifespan: Callable[[FastAPI], Any]) -> FastAPI:
     """Return an application whose every error is a problem (RFC 9457).
 
     Its documentation page loads nothing from elsewhere.
     """
     application = FastAPIOffline(
-        title=title, version="1", redoc_url=None, lifespan=lifespan, redirect_slashes=False
+        title=title,
+        version="1",
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
     )
+    application.add_middleware(BodyLimit, bytes_max=read_settings().body_bytes_max)
     application.add_middleware(RequestIds, clock=clock)
     application.add_exception_handler(ProblemError, _handler(_tell))
     application.add_exception_handler(RequestValidationError, _handler(_tell_invalid))
