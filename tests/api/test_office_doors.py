@@ -248,7 +248,7 @@ async def test_whatever_is_sent_is_refused_and_breaks_nothing(
     headers = {**desk.headers, "Content-Type": "application/json"}
     response = await counter.client.post("/office/v1/people/search", content=body, headers=headers)
     refusals = {"body_malformed", "body_too_large", "parameter_invalid"}
-        assert problem_of(response)["code"] in refusals
+    assert problem_of(response)["code"] in refusals
 
 
 @pytest.mark.parametrize("inner", [b'"\\ud800"', b"NaN", b'{"a":' * 900 + b"1" + b"}" * 900])
