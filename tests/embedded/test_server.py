@@ -44,6 +44,7 @@ def test_the_server_is_not_root(cluster: embedded.Cluster) -> None:
     assert psutil.Process(cluster.pid).uids().effective != 0
 
 
+@pytest.mark.asvs("v5.0.0-13.3.2")
 def test_passwords_are_for_their_owner_only(cluster: embedded.Cluster) -> None:
     path = cluster.data_directory / "passwords.json"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -53,6 +54,8 @@ def test_passwords_are_for_their_owner_only(cluster: embedded.Cluster) -> None:
     assert password not in cluster.log_file.read_text()
 
 
+@pytest.mark.asvs("v5.0.0-13.2.1")
+@pytest.mark.asvs("v5.0.0-13.2.3")
 def test_nobody_gets_in_without_a_password(cluster: embedded.Cluster) -> None:
     for host in (LOOPBACK, str(cluster.socket_directory)):
         url = f"postgresql://postgres@/postgres?host={host}&port={cluster.port}"
@@ -150,6 +153,7 @@ def test_a_database_can_be_made_from_a_template_and_dropped(cluster: embedded.Cl
     )
 
 
+@pytest.mark.asvs("v5.0.0-1.2.4")
 @pytest.mark.parametrize("name", ["", "Wallet", "a b", 'x"; DROP TABLE account; --'])
 def test_a_name_that_is_no_plain_word_is_refused(name: str) -> None:
     with pytest.raises(embedded.EmbeddedPostgresError, match="is no name for a database"):

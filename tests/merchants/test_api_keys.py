@@ -25,6 +25,7 @@ async def city(module_database: Database) -> AsyncIterator[City]:
         yield city
 
 
+@pytest.mark.asvs("v5.0.0-14.2.4")
 @pytest.mark.parametrize(("livemode", "prefix"), [(True, "sk_live_"), (False, "sk_test_")])
 async def test_a_key_says_its_mode_and_only_its_hash_is_kept(
     city: City,
@@ -45,6 +46,7 @@ async def test_a_key_says_its_mode_and_only_its_hash_is_kept(
     assert issued.key.removeprefix(prefix) not in row[3]
 
 
+@pytest.mark.asvs("v5.0.0-11.5.1")
 async def test_keys_are_random_and_long_enough(city: City) -> None:
     keys = {
         (

@@ -67,6 +67,7 @@ async def test_a_good_key_names_its_merchant(city: City) -> None:
     assert await ring.authenticate(bearer(city).replace("Bearer", "bearer")) == principal
 
 
+@pytest.mark.attack(4)
 async def test_every_key_that_is_not_good_is_refused_in_the_same_words(city: City) -> None:
     ring = make_ring(city)
     await revoke_api_key(city.engine, key_id=city.merchant.key_id, now_us=NOW_US)
@@ -97,6 +98,7 @@ async def test_a_key_of_the_other_mode_is_told_so(city: City) -> None:
     assert await make_ring(city, livemode=True).authenticate(bearer(city)) == wrong
 
 
+@pytest.mark.asvs("v5.0.0-8.3.2")
 async def test_a_revoked_key_is_refused_by_every_process_once_its_time_is_over(
     city: City,
 ) -> None:
@@ -154,6 +156,33 @@ async def test_the_crowd_goes_on_while_one_of_it_asks_again(city: City) -> None:
         assert not asking.done()
 
 
+async def test_all_keys_in_use_are_asked_for_together(city: City) -> None:
+    clock = TestClock(NOW_US)
+    ring = make_ring(city, clock=clock)
+    keys = [
+        await issue_api_key(
+            city.engine, merchant_id=city.merchant.id, livemode=False, pepper=PEPPER, now_us=NOW_US
+        )
+        for _ in range(4)
+    ]
+    used, revoked, unused = keys[:2], keys[2], keys[3]
+    for key in keys:
+        assert isinstance(await ring.authenticate(f"Bearer {key.key}"), Principal)
+    await revoke_api_key(city.engine, key_id=revoked.id, now_us=NOW_US)
+    clock.advance(seconds=KEPT_S)
+    with looked_up(city) as statements:
+        await ring.authenticate(f"Bearer {used[0].key}")
+        assert isinstance(await ring.authenticate(f"Bearer {used[1].key}"), Principal)
+    assert len(statements) == 1
+    assert await ring.authenticate(f"Bearer {revoked.key}") == Refusal("unauthenticated")
+    clock.advance(seconds=KEPT_S)
+    await ring.authenticate(f"Bearer {used[0].key}")
+    # Nobody has come with it since the last time, so it was not asked for and is looked up anew.
+    with looked_up(city) as statements:
+        assert isinstance(await ring.authenticate(f"Bearer {unused.key}"), Principal)
+    assert len(statements) == 1
+
+
 async def test_who_gives_up_waiting_takes_the_answer_from_nobody_else(city: City) -> None:
     ring = make_ring(city)
     first, second = (asyncio.ensure_future(ring.authenticate(bearer(city))) for _ in range(2))
@@ -185,6 +214,7 @@ async def test_a_ring_keeps_no_more_keys_than_its_bound(
     assert len(statements) == 1
 
 
+@pytest.mark.asvs("v5.0.0-2.4.1")
 async def test_guesses_leave_nothing_behind(city: City, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(authenticate, "KEPT_KEYS_MAX", 1)
     ring = make_ring(city)

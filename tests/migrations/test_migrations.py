@@ -38,6 +38,7 @@ def test_all_migrations_can_be_taken_back(database: Database) -> None:
     command.upgrade(config, "head")
 
 
+@pytest.mark.asvs("v5.0.0-13.2.2")
 @pytest.mark.parametrize("statement", ["CREATE TABLE mine ()", "CREATE TEMPORARY TABLE mine ()"])
 def test_the_application_cannot_create_tables(database: Database, statement: str) -> None:
     with pytest.raises(Exception, match="permission denied"):

@@ -58,6 +58,7 @@ async def bend(database: Database, statement: str, *values: object) -> None:
         await owner.execute("ALTER TABLE audit_entry ENABLE TRIGGER USER")
 
 
+@pytest.mark.asvs("v5.0.0-16.2.1")
 async def test_entries_are_numbered_and_read_as_they_were_written(fresh: AsyncEngine) -> None:
     assert await add(fresh) == 1
     assert await add(fresh, reason=None, subject=None, details={"found": 3, "by": "phone"}) == 2
@@ -100,6 +101,7 @@ async def test_many_writers_at_once_make_one_chain(fresh: AsyncEngine, database:
     assert (report.ok, report.entries) == (True, 40)
 
 
+@pytest.mark.asvs("v5.0.0-16.4.2")
 async def test_what_is_rolled_back_leaves_no_entry_and_no_gap(fresh: AsyncEngine) -> None:
     async def think_better_of_it(connection: AsyncConnection) -> None:
         await append(connection, entry=VIEW, now_us=NOW_US)
@@ -285,6 +287,7 @@ def test_whatever_fits_can_be_hashed(reason: str, details: dict[str, int | str])
     assert "\0" not in json.dumps(fields, ensure_ascii=False)
 
 
+@pytest.mark.asvs("v5.0.0-14.2.4")
 def test_an_origin_tells_the_same_address_again_and_never_which() -> None:
     one, again, other = (
         origin_of("office", address, pepper=PEPPER)

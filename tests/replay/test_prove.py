@@ -129,11 +129,11 @@ async def test_the_tables_themselves_are_asked(database: Database) -> None:
         request = await fresh(city, city.wallet_id)
         payment = await pay(city, request)
         good = outcome_of(request.merchant_payment_id, payment.id)
-        short = await fresh(city, city.wallet_id, amount_yen=50_000)
+        short = await fresh(city, city.wallet_id, amount_yen=39_000)
         assert (await declined(city, short)).code == "balance_insufficient"
         bad = Outcome(
             short.merchant_payment_id,
-            50_000,
+            39_000,
             1.0,
             0,
             payment_id=public_id("pay", short.payment_id),

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from tests.factories import stops
 from tests.factories.city import open_rooms
 from tests.factories.moments import NOW_US, japanese
 from tests.factories.people import make_wallet
@@ -171,8 +172,8 @@ async def test_a_stop_holds_issuing_up_and_its_end_lets_it_go_on(rooms: Rooms, s
     request = make_request(await make_wallet(engine), "stopped", amount_yen=100)
 
     async def change(connection: AsyncConnection) -> None:
-        action = stop.engage if not await stop.engaged_scopes(connection) else stop.release
-        await action(connection, scope=scope, reason="drill", actor="test", now_us=NOW_US)
+        action = stops.release if await stop.engaged_scopes(connection) else stop.engage
+        await action(connection, scope=scope, reason="drill", actor="cli:test", now_us=NOW_US)
 
     await write(engine, change)
     try:

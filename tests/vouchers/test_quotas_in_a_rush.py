@@ -54,6 +54,8 @@ def outcomes(answers: list[Issued | Refused]) -> Counter[str]:
     )
 
 
+@pytest.mark.attack(27)
+@pytest.mark.asvs("v5.0.0-2.3.4")
 async def test_the_last_sets_are_all_sold_and_none_twice(shops: Shops) -> None:
     draft = voucher_draft("rush", frame_=frame(sets_total=25))
     await make_programme(shops.tellers[0], draft)
@@ -72,6 +74,8 @@ async def test_the_last_sets_are_all_sold_and_none_twice(shops: Shops) -> None:
     assert await sold_sets(shops.engine, "rush") == 25
 
 
+@pytest.mark.attack(27)
+@pytest.mark.asvs("v5.0.0-2.3.4")
 async def test_one_person_at_many_counters_gets_one_persons_share(shops: Shops) -> None:
     await make_programme(shops.tellers[0], voucher_draft("greedy"))
     wallet_id = await make_wallet(shops.engine)

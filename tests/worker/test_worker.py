@@ -142,6 +142,8 @@ async def test_a_worker_outlives_its_database(
         await asyncio.gather(working, return_exceptions=True)
 
 
+@pytest.mark.asvs("v5.0.0-16.2.5")
+@pytest.mark.asvs("v5.0.0-16.3.4")
 async def test_a_fault_of_the_programme_is_logged_by_its_place_and_not_its_values(
     database: Database,
     clock: TestClock,
