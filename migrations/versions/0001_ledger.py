@@ -83,7 +83,8 @@ def _create_balance() -> None:
         sa.Column("last_timestamp", sa.BigInteger(), nullable=False),
         sa.Column("transfer_count", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
-            "debits_pending >= 0 AND debits_posted >= 0 AND credits_pending >= 0 AND credits_posted >= 0",
+            "debits_pending >= 0 AND debits_posted >= 0"
+            " AND credits_pending >= 0 AND credits_posted >= 0",
             name=op.f("ck_balance_counters_not_negative"),
         ),
         sa.CheckConstraint(
@@ -95,11 +96,13 @@ def _create_balance() -> None:
             name=op.f("ck_balance_credits_within_debits"),
         ),
         sa.CheckConstraint(
-            "max_balance IS NULL OR credits_posted + credits_pending - debits_posted <= max_balance",
+            "max_balance IS NULL"
+            " OR credits_posted + credits_pending - debits_posted <= max_balance",
             name=op.f("ck_balance_max_balance"),
         ),
         sa.CheckConstraint(
-            "min_available IS NULL OR (debits_pending = 0 AND debits_posted = 0) OR credits_posted - debits_posted - debits_pending >= min_available",
+            "min_available IS NULL OR (debits_pending = 0 AND debits_posted = 0)"
+            " OR credits_posted - debits_posted - debits_pending >= min_available",
             name=op.f("ck_balance_min_available"),
         ),
         sa.ForeignKeyConstraint(

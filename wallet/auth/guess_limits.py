@@ -205,8 +205,8 @@ LIMITS: Final = MappingProxyType(
             address_range=Tally(failures_max=300, window_s=10 * MINUTE_S),
             everywhere=Tally(failures_max=10_000, window_s=10 * MINUTE_S),
         ),
-        # What staff look up: who finds nobody again and again is trying numbers out, and who reveals
-        # hundreds of contacts a day is collecting them.
+        # What staff look up: who finds nobody again and again is trying numbers out, and who
+        # reveals hundreds of contacts a day is collecting them.
         "office_search": Limits(holder=Tally(failures_max=30, window_s=10 * MINUTE_S)),
         "office_reveal": Limits(holder=Tally(failures_max=100, window_s=DAY_S)),
         # Codes shown to a shop have 160 random bits; a terminal that reads hundreds of wrong ones
