@@ -235,7 +235,9 @@ async def test_sealing_while_money_moves_leaves_nothing_out(
         while not running.done():
             await seal_next(engine, now_us=clock(), transfers_max=20)
         booked = await running
-    await seal_all(engine)
+    # However few of them were sealed meanwhile, no seal covers more than it may.
+    while await seal_next(engine, now_us=LATER_US, transfers_max=20) is not None:
+        pass
     report = await verify_seals(engine)
     assert report.ok
     assert report.seals > 3
