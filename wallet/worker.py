@@ -1,7 +1,8 @@
 """The worker: what must go on while nobody pays.
 
-It seals the ledger, releases holds that have run out when no payment comes along to do it, and
-forgets attempts at guessing that no longer count.
+It seals the ledger, releases holds that have run out when no payment comes along to do it, declines
+payments whose payer did not approve them in time, and forgets attempts at guessing that no longer
+count.
 Any number of workers may run; they do the same work once.
 """
 
@@ -22,6 +23,7 @@ from wallet.ledger.create import CREATE, CreateRequest
 from wallet.ledger.seal import seal
 from wallet.ledger.storage import EXPIRED_HOLDS_MAX
 from wallet.ledger.teller import OutcomeUnknown, Overloaded
+from wallet.payments.waiting import expire_waiting
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ async def run_worker(*, database_url: str, clock: Clock, pause_s: float = PAUSE_
 
 async def _round(engine: AsyncEngine, database_url: str, clock: Clock) -> None:
     await release_holds(engine, database_url=database_url, clock=clock)
+    await expire_waiting(engine, now_us=clock())
     for _ in range(SEALS_PER_ROUND):
         if await seal(engine, now_us=clock()) is None:
             break

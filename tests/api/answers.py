@@ -36,7 +36,7 @@ def problem_of(response: httpx.Response, code: str | None = None) -> dict[str, A
     assert body["title"] == known.title
     assert body["type"] == f"/errors/{known.code}"
     assert (body["retryable"], body["next_action"]) == (known.retryable, known.next_action)
-    assert_headers(response, retry_after_s=known.retry_after_s)
+    assert_headers(response, retry_after_s=body.get("retry_after_s", known.retry_after_s))
     assert body["instance"] == f"urn:request:{response.headers['request-id']}"
     assert SUPPORT_CODE.fullmatch(body["support_code"])
     assert_words(body)

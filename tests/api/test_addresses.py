@@ -23,6 +23,8 @@ ALLOWED = {
 }
 
 
+@pytest.mark.asvs("v5.0.0-4.1.4")
+@pytest.mark.asvs("v5.0.0-13.4.4")
 @pytest.mark.parametrize("path", ALLOWED)
 @pytest.mark.parametrize("method", METHODS)
 async def test_a_method_that_is_not_taken_is_told_which_are(
@@ -36,6 +38,7 @@ async def test_a_method_that_is_not_taken_is_told_which_are(
         problem_of(response, "method_not_allowed")
 
 
+@pytest.mark.asvs("v5.0.0-3.5.3")
 @pytest.mark.parametrize("path", [path for path in ALLOWED if path != PAYMENTS])
 async def test_only_payments_are_posted(till: Till, path: str) -> None:
     response = await till.client.post(path, json={}, headers=till.headers())
@@ -43,6 +46,9 @@ async def test_only_payments_are_posted(till: Till, path: str) -> None:
     problem_of(response, "method_not_allowed")
 
 
+@pytest.mark.asvs("v5.0.0-3.7.2")
+@pytest.mark.asvs("v5.0.0-4.1.2")
+@pytest.mark.asvs("v5.0.0-13.4.3")
 @pytest.mark.parametrize(
     "path",
     ["/", "/v1", "/v1/", f"{PAYMENTS}/", f"{PAYMENTS}//", f"{PAYMENTS}/a/b", "/V1/payments",
@@ -65,6 +71,7 @@ async def test_every_answer_names_its_request(till: Till, path: str) -> None:
     assert ids[0] != ids[1]
 
 
+@pytest.mark.asvs("v5.0.0-4.1.3")
 async def test_a_caller_cannot_choose_the_name_of_a_request(till: Till) -> None:
     response = await till.pay(await body_of(till), Request_Id=f"req_{'0' * 32}")
     assert payment_of(response)["paid"]
@@ -77,6 +84,8 @@ async def test_a_payment_and_its_request_have_names_that_find_each_other(till: T
     assert payment_of(response)["id"].removeprefix("pay_")[:31] == name[:31]
 
 
+@pytest.mark.asvs("v5.0.0-14.2.2")
+@pytest.mark.asvs("v5.0.0-14.3.2")
 async def test_money_is_never_stored_on_the_way(till: Till) -> None:
     payment = payment_of(await till.pay(await body_of(till)))
     for path in (PAYMENTS, f"{PAYMENTS}/{payment['id']}"):
@@ -111,6 +120,7 @@ class Page(HTMLParser):
         self.text += data
 
 
+@pytest.mark.asvs("v5.0.0-4.1.1")
 @pytest.mark.parametrize("code", sorted(CATALOGUE))
 async def test_each_code_has_a_page_that_explains_it(till: Till, code: str) -> None:
     response = await till.client.get(f"/errors/{code}")
@@ -131,12 +141,14 @@ async def test_the_pages_are_all_listed_and_all_there(till: Till) -> None:
         assert (await till.client.get(link)).status_code == 200
 
 
+@pytest.mark.asvs("v5.0.0-1.2.1")
 async def test_a_page_never_repeats_what_was_asked_for(till: Till) -> None:
     response = await till.client.get("/errors/%3Cscript%3Ealert(1)%3C%2Fscript%3E")
     problem_of(response)
     assert "script" not in response.text
 
 
+@pytest.mark.asvs("v5.0.0-14.2.3")
 async def test_the_documentation_loads_nothing_from_elsewhere(till: Till) -> None:
     response = await till.client.get("/docs")
     assert response.status_code == 200

@@ -47,6 +47,8 @@ async def strangers(till: Till) -> dict[str, str | None]:
     }
 
 
+@pytest.mark.attack(4)
+@pytest.mark.asvs("v5.0.0-6.3.8")
 async def test_every_stranger_is_told_the_same_at_the_till(till: Till) -> None:
     told = set()
     for header in (await strangers(till)).values():
@@ -59,6 +61,8 @@ async def test_every_stranger_is_told_the_same_at_the_till(till: Till) -> None:
     assert len(told) == 1
 
 
+@pytest.mark.attack(4)
+@pytest.mark.asvs("v5.0.0-6.3.8")
 @pytest.mark.parametrize("path", READ)
 async def test_every_stranger_is_told_the_same_about_payments(till: Till, path: str) -> None:
     told = set()
@@ -77,6 +81,7 @@ async def test_a_stranger_hears_of_nothing_else_that_is_wrong(till: Till) -> Non
     problem_of(response, "unauthenticated")
 
 
+@pytest.mark.asvs("v5.0.0-15.3.7")
 async def test_two_keys_at_once_open_nothing(till: Till) -> None:
     other = await make_merchant(till.city.engine, till.city.teller)
     headers = [*till.headers().items(), ("Authorization", f"Bearer {other.api_key}")]
@@ -105,6 +110,7 @@ async def test_a_key_of_the_wrong_mode_is_refused_by_name(till: Till) -> None:
         problem_of(await till.get(path, Authorization=header), "key_wrong_mode")
 
 
+@pytest.mark.asvs("v5.0.0-8.4.1")
 async def test_a_rehearsals_key_does_not_open_a_live_till(till: Till) -> None:
     async with open_till(till.city, settings=Settings(livemode=True)) as live:
         problem_of(await live.pay(await body_of(till)), "key_wrong_mode")
@@ -124,6 +130,7 @@ async def test_a_new_key_opens_beside_the_old_one(till: Till) -> None:
     assert payment_of(await till.pay(body, Idempotency_Key="shared")) == payment_of(first)
 
 
+@pytest.mark.asvs("v5.0.0-8.3.2")
 async def test_a_revoked_key_is_shut_out_within_five_seconds(till: Till) -> None:
     merchant = await make_merchant(till.city.engine, till.city.teller)
     clock = TestClock(NOW_US)

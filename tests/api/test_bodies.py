@@ -29,6 +29,9 @@ def errors_of(body: dict[str, Any]) -> list[tuple[str, str]]:
     return [(one["pointer"], one["detail"]) for one in body["errors"]]
 
 
+@pytest.mark.asvs("v5.0.0-1.4.2")
+@pytest.mark.asvs("v5.0.0-2.2.1")
+@pytest.mark.asvs("v5.0.0-15.3.5")
 @pytest.mark.parametrize(
     ("number", "detail"),
     [
@@ -110,6 +113,10 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.attack(26)
+@pytest.mark.asvs("v5.0.0-1.3.3")
+@pytest.mark.asvs("v5.0.0-2.2.1")
+@pytest.mark.asvs("v5.0.0-15.3.3")
 @pytest.mark.parametrize("name", INVALID)
 async def test_a_field_that_is_wrong_is_named(till: Till, name: str) -> None:
     changes, pointer = INVALID[name]
@@ -166,6 +173,7 @@ async def test_json_that_is_no_object_is_invalid(till: Till, text: str) -> None:
     assert [one["pointer"] for one in body["errors"]] == [""]
 
 
+@pytest.mark.asvs("v5.0.0-1.5.2")
 async def test_nesting_without_end_does_no_harm(till: Till) -> None:
     depth = BYTES_MAX // 12
     text = '{"amount": ' * 2 + "[" * depth + "]" * depth + "}" * 2
@@ -174,6 +182,7 @@ async def test_nesting_without_end_does_no_harm(till: Till) -> None:
     problem_of(await till.send(unknown.encode()), "body_invalid")
 
 
+@pytest.mark.asvs("v5.0.0-15.3.7")
 async def test_of_two_fields_of_one_name_the_last_counts_in_everything(till: Till) -> None:
     # JSON leaves it open (RFC 8259 section 4); what counts is that all of us read it the same.
     whole = await body_of(till)
@@ -203,6 +212,7 @@ async def test_a_body_may_be_as_large_as_allowed_and_no_larger(till: Till) -> No
     payment_of(await till.send(text.ljust(BYTES_MAX).encode()))
 
 
+@pytest.mark.asvs("v5.0.0-15.2.2")
 async def test_a_large_body_is_refused_before_all_of_it_has_come(till: Till) -> None:
     taken = 0
 
@@ -229,10 +239,11 @@ async def test_a_body_in_pieces_is_read_whole(till: Till) -> None:
     payment_of(await till.client.post(PAYMENTS, content=pieces(), headers=till.headers()))
 
 
+@pytest.mark.asvs("v5.0.0-15.2.2")
 async def test_a_body_that_never_ends_is_not_waited_for(
     till: Till, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wallet.api.till.BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("wallet.api.hot_door.BODY_TIMEOUT_S", 0.05)
 
     async def stalled() -> Any:  # noqa: ANN401 - an iterator of bytes
         yield b"{"
@@ -265,6 +276,7 @@ async def test_who_hangs_up_before_the_end_of_the_body_pays_nothing(till: Till) 
     assert await purses_of(till.city.engine, wallet_id) == {"coin free": 10_000}
 
 
+@pytest.mark.asvs("v5.0.0-3.5.2")
 @pytest.mark.parametrize(
     "content_type",
     [None, "", "text/plain", "application/jsonp", "application/problem+json", "json"],

@@ -77,6 +77,7 @@ async def payments_of(city: City) -> dict[str, int]:
     return await purses_of(city.engine, city.wallet_id)
 
 
+@pytest.mark.asvs("v5.0.0-15.2.2")
 async def test_who_comes_when_the_queue_is_full_is_sent_away_before_any_work(
     module_database: Database,
 ) -> None:
@@ -187,6 +188,7 @@ async def test_a_commit_that_the_database_turned_into_a_rollback_is_our_fault_an
         assert await payments_of(city) == {"coin free": 9_000}
 
 
+@pytest.mark.asvs("v5.0.0-16.5.3")
 async def test_what_nobody_foresaw_is_our_fault_and_nothing_has_changed(
     module_database: Database,
 ) -> None:
@@ -204,6 +206,8 @@ async def divide() -> int:
     return 1 // 0
 
 
+@pytest.mark.asvs("v5.0.0-13.4.2")
+@pytest.mark.asvs("v5.0.0-16.5.1")
 async def test_a_mistake_of_ours_is_a_problem_with_a_name_and_tells_nothing_of_it(
     module_database: Database,
 ) -> None:
@@ -227,6 +231,7 @@ async def test_what_nobody_foresaw_while_reading_is_a_problem_with_a_name(
         problem_of(await till.get(path), "internal_error")
 
 
+@pytest.mark.asvs("v5.0.0-16.5.2")
 async def test_a_database_that_is_away_makes_everything_unavailable_but_life(
     module_database: Database,
 ) -> None:

@@ -11,6 +11,7 @@ from tests.factories.tills import PAYMENTS, Till
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+@pytest.mark.attack(19)
 async def test_a_repeat_is_answered_byte_for_byte_and_says_so(till: Till) -> None:
     body = await body_of(till)
     first = await till.pay(body, Idempotency_Key="repeat")
@@ -58,6 +59,7 @@ async def test_a_missing_key_is_never_made_up(till: Till) -> None:
     problem_of(response, "idempotency_key_missing")
 
 
+@pytest.mark.asvs("v5.0.0-15.3.7")
 async def test_two_keys_at_once_are_none(till: Till) -> None:
     headers = [*till.headers(Idempotency_Key="one").items(), ("Idempotency-Key", "two")]
     response = await till.client.post(PAYMENTS, json=till.body("code_nobody"), headers=headers)
@@ -69,6 +71,7 @@ async def test_a_header_that_is_not_ours_may_come_twice(till: Till) -> None:
     payment_of(await till.client.post(PAYMENTS, json=await body_of(till), headers=headers))
 
 
+@pytest.mark.attack(20)
 async def test_a_key_with_another_body_names_the_fields_and_the_payment(till: Till) -> None:
     body = await body_of(till)
     payment = payment_of(await till.pay(body, Idempotency_Key="other"))

@@ -50,6 +50,7 @@ async def test_a_payment_reads_as_it_was_answered(till: Till) -> None:
     assert by_id.json() == by_own_id.json() == payment
 
 
+@pytest.mark.asvs("v5.0.0-15.3.1")
 async def test_a_payment_has_all_that_a_merchant_needs(till: Till) -> None:
     await make_programme(till.city.teller, voucher_draft())
     wallet_id = await make_payer(till.city, yen=500)
@@ -79,10 +80,13 @@ async def test_a_payment_has_all_that_a_merchant_needs(till: Till) -> None:
         "terminal_id": body["terminal_id"],
         "order_description": "野菜",
         "declined_because": None,
+        "step_up": None,
         "created_at": "2026-11-25T03:00:00.000Z",
     }  # fmt: skip
 
 
+@pytest.mark.attack(25)
+@pytest.mark.asvs("v5.0.0-8.2.2")
 async def test_somebody_elses_payment_is_as_unknown_as_none(till: Till) -> None:
     other = await make_merchant(till.city.engine, till.city.teller)
     theirs = payment_of(await pay_at(till, other))
@@ -152,6 +156,8 @@ async def test_a_list_being_read_is_not_disturbed_by_new_payments(till: Till) ->
     assert {payment["id"] for payment in again["data"]} == {*ids, *newer}
 
 
+@pytest.mark.attack(25)
+@pytest.mark.asvs("v5.0.0-8.2.2")
 async def test_a_list_has_the_merchants_own_payments_only(till: Till) -> None:
     mine, my_ids = await merchant_with(till, 2)
     theirs, their_ids = await merchant_with(till, 2)
@@ -164,6 +170,7 @@ async def test_a_list_has_the_merchants_own_payments_only(till: Till) -> None:
     assert {payment["id"] for payment in mixed["data"]} <= set(my_ids)
 
 
+@pytest.mark.asvs("v5.0.0-1.2.2")
 async def test_the_next_page_can_be_followed_by_its_link(till: Till) -> None:
     merchant, ids = await merchant_with(till, 3)
     header = f"Bearer {merchant.api_key}"
@@ -199,6 +206,7 @@ async def test_a_parameter_that_is_wrong_is_named(till: Till, query: str, pointe
     assert [one["pointer"] for one in body["errors"]] == [pointer]
 
 
+@pytest.mark.attack(25)
 @pytest.mark.parametrize("cursor", ["A" * 22, "_" * 22, "-" * 22, "zzzzzzzzzzzzzzzzzzzzzz"])
 async def test_a_forged_cursor_is_a_place_in_ones_own_list(till: Till, cursor: str) -> None:
     merchant, ids = await merchant_with(till, 1)

@@ -5,23 +5,31 @@ Every way is its own request in a city of its own people, so that they can be go
 
 from collections.abc import Awaitable, Callable
 from datetime import date
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import uuid4
 
 import httpx2 as httpx
 
+from tests.api import people_codes, staff_codes
+from tests.factories.approvals import ABOVE, ask, claim_of, code_of, later, make_rich
 from tests.factories.merchants import Merchant, make_merchant
 from tests.factories.moments import NOW_US, PEPPER
 from tests.factories.payments import change, engage, make_payer, release
 from tests.factories.people import make_card
 from tests.factories.programmes import free_draft, make_programme
+from tests.factories.residents import Resident, within
 from tests.factories.tills import PAYMENTS, Till
 from tests.factories.vouchers import give
+from wallet.auth.pass_challenge import FAILURES_MAX
 from wallet.core.clock import MICROSECONDS, TestClock
-from wallet.core.ids import public_id
+from wallet.core.ids import parse_public_id, public_id
 from wallet.merchants.issue_api_key import issue_api_key
+from wallet.payments.by_phone import AnswerChallenge
 from wallet.payments.issue_codes import EXPIRES_S
+from wallet.payments.rules import WAITS_S
+from wallet.people.cool_off import cool_off
 
 Way = Callable[[Till], Awaitable[httpx.Response]]
 
@@ -104,6 +112,48 @@ async def _wallet_frozen(till: Till) -> httpx.Response:
     (code,) = await till.city.codes(wallet_id=wallet_id)
     await change(till.city, FREEZE, id=wallet_id)
     return await till.pay(till.body(code))
+
+
+async def _asked(till: Till) -> tuple[Resident, dict[str, Any], httpx.Response]:
+    """Have a code scanned whose payer is asked on their phone."""
+    payer = await make_rich(till.city)
+    amount = {"amount": ABOVE, "currency": "JPY"}
+    body = till.body(await code_of(till.city, payer), amount=amount)
+    return payer, body, await till.pay(body)
+
+
+async def _confirmation_expired(till: Till) -> httpx.Response:
+    _, body, _ = await _asked(till)
+    async with later(till.city, seconds=WAITS_S):
+        return await till.pay(body)
+
+
+async def _confirmation_failed(till: Till) -> httpx.Response:
+    payer, body, told = await _asked(till)
+    payment_id = parse_public_id("pay", told.json()["id"])
+    assert payment_id is not None
+    for _ in range(FAILURES_MAX):
+        sender = claim_of(till.city, payer.phone)
+        await ask(till.city, AnswerChallenge(payment_id, sender, b"", None))
+    return await till.pay(body)
+
+
+async def _confirmation_unavailable(till: Till) -> httpx.Response:
+    card = await make_card(till.city.engine, await make_payer(till.city), payment_limit_yen=ABOVE)
+    amount = {"amount": ABOVE, "currency": "JPY"}
+    return await till.pay(till.body("", instrument=_card(card.qr_value), amount=amount))
+
+
+async def _counter_only(till: Till) -> httpx.Response:
+    return await till.pay(await body_of(till, amount_yen=40_001))
+
+
+async def _limit_cooling_off(till: Till) -> httpx.Response:
+    payer = await make_rich(till.city)
+    cool = partial(cool_off, person_id=payer.id, because="test", now_us=NOW_US)
+    await within(till.city.engine, cool)
+    amount = {"amount": ABOVE, "currency": "JPY"}
+    return await till.pay(till.body(await code_of(till.city, payer), amount=amount))
 
 
 async def _service_stopped(till: Till) -> httpx.Response:
@@ -210,11 +260,16 @@ WAYS: Final = MappingProxyType[str, Way](
         "code_expired": _code_expired,
         "code_unknown": _code_unknown,
         "code_used": _code_used,
+        "confirmation_expired": _confirmation_expired,
+        "confirmation_failed": _confirmation_failed,
+        "confirmation_unavailable": _confirmation_unavailable,
+        "counter_only": _counter_only,
         "error_unknown": _error_unknown,
         "idempotency_conflict": _idempotency_conflict,
         "idempotency_key_invalid": _idempotency_key_invalid,
         "idempotency_key_missing": _idempotency_key_missing,
         "key_wrong_mode": _key_wrong_mode,
+        "limit_cooling_off": _limit_cooling_off,
         "limit_daily": _limit_daily,
         "limit_payment": _limit_payment,
         "media_type_unsupported": _media_type_unsupported,
@@ -235,6 +290,8 @@ WAYS: Final = MappingProxyType[str, Way](
 
 ELSEWHERE: Final = MappingProxyType(
     {
+        **people_codes.ELSEWHERE,
+        **staff_codes.ELSEWHERE,
         "body_too_slow": "tests/api/test_bodies.py sends one that never ends for it",
         "internal_error": "tests/api/test_failures.py breaks the database for it",
         "overloaded": "tests/api/test_failures.py fills the queue for it",

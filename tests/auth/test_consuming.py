@@ -247,7 +247,7 @@ async def test_a_batch_counts_how_often_somebody_was_asked(till: Till) -> None:
     assert set((await count_recent(till.connection, asked, since=since)).values()) == {0}
 
 
-@pytest.mark.parametrize("name", ["_INSERT", "_LOCK", "_CONSUME", "_COUNT_RECENT"])
+@pytest.mark.parametrize("name", ["INSERT", "_LOCK", "_CONSUME", "_COUNT_RECENT"])
 async def test_statements_of_batches_are_look_ups_on_an_empty_table(
     module_database: Database, name: str
 ) -> None:

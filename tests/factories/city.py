@@ -12,11 +12,19 @@ from tests.factories.moments import NOW_US, PEPPER
 from tests.factories.people import make_card, make_wallet
 from tests.factories.programmes import free_draft, make_programme
 from tests.factories.vouchers import give
-from wallet.core.clock import Clock, TestClock
+from wallet.auth.rules import Acr, FactorClass
+from wallet.core.clock import Clock, TestClock, to_datetime
 from wallet.core.database import connect, make_engine
 from wallet.ledger.teller import Teller
-from wallet.payments.issue_codes import issue_codes
+from wallet.payments.issue_codes import GivenTo, issue_codes
+from wallet.payments.rules import Level
 from wallet.people.issue_cards import IssuedCard
+
+
+def after_pin(now_us: int) -> GivenTo:
+    """Return that a code is for somebody who has just entered a PIN, so that no amount is asked."""
+    classes = (FactorClass.KNOWLEDGE, FactorClass.POSSESSION)
+    return GivenTo(level=Level(Acr.PIN, classes, to_datetime(now_us)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +42,13 @@ class City:
     pepper: bytes = PEPPER
 
     async def codes(self, count: int = 1, *, wallet_id: UUID | None = None) -> list[str]:
-        """Issue one-time codes for the wallet, or for another one."""
+        """Issue one-time codes for the wallet, or for another one, as after a PIN."""
         return await issue_codes(
             self.engine,
             wallet_ids=[wallet_id or self.wallet_id] * count,
             pepper=self.pepper,
             now_us=self.clock(),
+            given_to=after_pin(self.clock()),
         )
 
 
@@ -73,7 +82,13 @@ async def make_city(
         wallet_id = await make_wallet(engine)
         if yen:
             await give(teller, wallet_id, amount_yen=yen)
-        (code,) = await issue_codes(engine, wallet_ids=[wallet_id], pepper=PEPPER, now_us=clock())
+        (code,) = await issue_codes(
+            engine,
+            wallet_ids=[wallet_id],
+            pepper=PEPPER,
+            now_us=clock(),
+            given_to=after_pin(clock()),
+        )
         yield City(
             database_url=database_url,
             engine=engine,

@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec.structs import replace
 from sqlalchemy import text
 
+from tests.factories import stops
 from tests.factories.city import City
 from tests.factories.people import make_wallet
 from tests.factories.vouchers import give
@@ -148,7 +149,7 @@ async def engage(city: City, scope: str) -> None:
     await write(
         city.engine,
         lambda connection: stop.engage(
-            connection, scope=scope, reason="a test", actor="tests", now_us=city.clock()
+            connection, scope=scope, reason="a test", actor="cli:tests", now_us=city.clock()
         ),
     )
 
@@ -157,7 +158,7 @@ async def release(city: City, scope: str) -> None:
     """Let money in a scope flow again."""
     await write(
         city.engine,
-        lambda connection: stop.release(
-            connection, scope=scope, reason="a test", actor="tests", now_us=city.clock()
+        lambda connection: stops.release(
+            connection, scope=scope, reason="a test", actor="cli:tests", now_us=city.clock()
         ),
     )

@@ -39,6 +39,17 @@ async def planted(
         await engine.dispose()
 
 
+async def as_owner(owner_url: str, statement: str, **values: object) -> None:
+    """Run one statement as whoever owns the tables, and keep what it has done."""
+    engine = make_engine(owner_url, pool_size=1, application_name="tests-planting")
+    try:
+        async with engine.begin() as connection:
+            result = await connection.execute(text(statement), values)
+            assert result.rowcount != 0, statement
+    finally:
+        await engine.dispose()
+
+
 async def _switch(connection: AsyncConnection, word: str) -> None:
     for table in GUARDED:
         await connection.execute(text(f"ALTER TABLE {table} {word} TRIGGER USER"))

@@ -8,18 +8,19 @@ from tests.factories.city import City, make_city
 from tests.factories.payments import ask_together, by_card, fresh, make_payer
 from tests.factories.people import make_card
 from tests.servers import Database
-from wallet.auth import recognise
 from wallet.core.database import Connection, connect
 from wallet.ledger.teller import Teller
-from wallet.payments import by_phone, queries, step_up, storage, waiting
+from wallet.payments import by_phone, history, queries, record, step_up, storage, waiting
 from wallet.payments.pay import Paid
 from wallet.payments.rules import PayRequest
 
 STATEMENTS = {
     f"{module.__name__}.{name}": text
-    for module in (storage, queries, waiting, step_up, by_phone, recognise)
+    for module in (storage, queries, history, waiting, step_up, by_phone, record)
     for name, text in vars(module).items()
-    if isinstance(text, str) and re.match(r"\s*(SELECT|INSERT|UPDATE|WITH)\b[^{]*\Z", text)
+    if name.startswith("_")
+    and isinstance(text, str)
+    and re.match(r"\s*(SELECT|INSERT|UPDATE|WITH)\b[^{]*\Z", text)
 }
 
 

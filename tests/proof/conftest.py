@@ -58,7 +58,7 @@ async def _trade(city: City) -> Trade:
     refused = await declined(city, by_card(city, city.card.qr_value, amount_yen=3_001))
     assert refused.code == "limit_payment"
     (code,) = await city.codes(wallet_id=holder_id)
-    poor = by_code(city, code, amount_yen=50_000)
+    poor = by_code(city, code, amount_yen=39_000)
     assert (await declined(city, poor)).code == "balance_insufficient"
     return Trade(
         wallet_id=city.wallet_id,

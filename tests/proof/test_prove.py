@@ -404,7 +404,7 @@ async def test_a_code_that_does_not_agree_with_its_payment_is_found(
         ),
         (
             "UPDATE spending SET holder_id = :nobody WHERE holder_id = :holder_id",
-            "holder", "nobody", "wallet or card of a counter", "false", "true",
+            "holder", "nobody", "holder of a counter", "false", "true",
         ),
         (
             ("UPDATE payment SET created_at = created_at + interval '11 hours 59 minutes'"

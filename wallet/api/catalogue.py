@@ -5,46 +5,15 @@ never blame. Braces are facts of the refusal (amounts in yen) or the help desk's
 easy wording follows やさしい日本語: one idea a sentence, spaces between words, hard words read out.
 """
 
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-import msgspec
+from wallet.api.catalogue_confirmation import CONFIRMATION
+from wallet.api.catalogue_people import PEOPLE
+from wallet.api.catalogue_staff import STAFF
+from wallet.api.wording import MONEY_IS_SAFE, MONEY_IS_SAFE_EASY, NextAction, Problem
 
-MONEY_IS_SAFE: Final = "お金は減っていません。"
-MONEY_IS_SAFE_EASY: Final = "お金は へって いません。"
-
-
-class NextAction(StrEnum):
-    """What the caller's system should do now."""
-
-    NONE = "none"
-    RETRY_SAME_KEY = "retry_same_key"
-    WAIT = "wait"
-    SHOW_NEW_CODE = "show_new_code"
-    SPLIT_TENDER = "split_tender"
-    CALL_SUPPORT = "call_support"
-    VISIT_COUNTER = "visit_counter"
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of refusal as the doors tell it.
-
-    ``body`` and ``easy`` are for the resident, ``clerk`` for whoever stands at the till, ``title``
-    for engineers. ``retry_after_s`` becomes the header of that name.
-    """
-
-    code: str
-    status: int
-    title: str
-    headline: str
-    body: str
-    easy: str
-    clerk: str
-    next_action: NextAction = NextAction.NONE
-    retryable: bool = False
-    retry_after_s: int | None = None
-
+__all__ = ["CATALOGUE", "DECLINES", "NextAction", "Problem"]
 
 _DECLINED: Final = (
     Problem(
@@ -401,10 +370,10 @@ _OURS: Final = (
     ),
 )
 
-CATALOGUE: Final = MappingProxyType(
-    {problem.code: problem for problem in (*_DECLINED, *_REFUSED, *_AT_THE_DOOR, *_OURS)}
-)
+_ALL: Final = (*_DECLINED, *CONFIRMATION, *_REFUSED, *_AT_THE_DOOR, *_OURS, *PEOPLE, *STAFF)
+
+CATALOGUE: Final = MappingProxyType({problem.code: problem for problem in _ALL})
 """Every problem by its code. A code once given is never given another meaning."""
 
-DECLINES: Final = frozenset(problem.code for problem in _DECLINED)
+DECLINES: Final = frozenset(problem.code for problem in (*_DECLINED, *CONFIRMATION))
 """Codes that belong to a payment: it was recorded as declined and stays so."""

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from wallet.api.catalogue import CATALOGUE, NextAction
 from wallet.api.problems import MEDIA_TYPE
 from wallet.api.render import PaymentBody, PaymentListBody
+from wallet.api.render_status import StatusBody
 from wallet.api.till import PATH, PayBody
 
 _REF: Final = "#/components/schemas/{name}"
@@ -59,7 +60,7 @@ PROBLEM_SCHEMA: Final = {
 
 _MEANINGS: Final = {
     400: "Malformed, or the Idempotency-Key is missing",
-    401: "No API key, or one that is unknown or revoked",
+    401: "Nobody known: no key or session, or one that is unknown or over",
     402: "Declined: balance, limit or rule",
     403: "A key of the wrong mode, or the merchant is suspended",
     404: "There is no such thing for this merchant",
@@ -70,6 +71,7 @@ _MEANINGS: Final = {
     415: "The body is not JSON",
     422: "A field is invalid, or the key was used for another request",
     423: "Frozen, blocked or stopped",
+    429: "Too many; ask again after Retry-After",
     500: "Our fault; asking again with the same key tells the outcome",
     503: "Overloaded or away; ask again after Retry-After, with the same key",
 }
@@ -131,18 +133,23 @@ def _pay_operation() -> dict[str, Any]:
     replayed = {"Idempotent-Replayed": {"schema": _STRING, "description": "true for a repeat"}}
     body = {"schema": {"$ref": _REF.format(name="PayBody")}, "example": _EXAMPLE}
     created = component("PaymentBody", "Paid, now or when this was first asked")
+    waits = component("PaymentBody", "Not final: the payer is asked to approve it on their phone")
     return {
         "tags": ["payments"],
         "summary": "Take a payment",
         "description": "The customer shows a one-time code or a card; the money moves at once and"
-        " for good. A repeat of the same request gets the same answer, a declined one too.",
+        " for good. A repeat of the same request gets the same answer, a declined one too. An"
+        " amount that takes more than the code or the card is answered with 202: the payer approves"
+        " it on their phone within three minutes, with the number on the shop's screen. Ask again,"
+        " with the same key or by the payment's address, until it is final.",
         "operationId": "create_payment",
         "parameters": [_KEY],
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": _by_text(
             {
                 201: {**created, "headers": replayed},
-                **problems(400, 404, 408, 413, 415, 422),
+                202: {**waits, "headers": replayed},
+                **problems(400, 404, 408, 413, 415, 422, 429),
                 **{
                     status: {**declined, "headers": {**declined["headers"], **replayed}}
                     for status, declined in problems(402, 409, 410, 423).items()
@@ -177,7 +184,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         for operation in path.values():
             _correct(operation)
     _, schemas = msgspec.json.schema_components(
-        [PayBody, PaymentBody, PaymentListBody], ref_template=_REF
+        [PayBody, PaymentBody, PaymentListBody, StatusBody], ref_template=_REF
     )
     components = document.setdefault("components", {})
     known = {k: v for k, v in components.get("schemas", {}).items() if k not in _FRAMEWORK_SCHEMAS}
@@ -190,14 +197,14 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
 
 def _correct(operation: dict[str, Any]) -> None:
     """Say who may call and what comes with every answer, and drop what FastAPI only supposes."""
-    operation["security"] = [{"api_key": []}]
+    operation.setdefault("security", [{"api_key": []}])
     responses = operation["responses"]
     if _FRAMEWORK_SCHEMAS[0] in str(responses.get("422")):
         del responses["422"]  # Its handlers take any text, and find nothing by most of it.
     for response in responses.values():
         response["headers"] = {**response.get("headers", {}), "Request-Id": _REQUEST_ID}
     # A handler that answers in bytes gets an empty schema beside its own.
-    for content in (response["content"] for response in responses.values()):
+    for content in (response.get("content", {}) for response in responses.values()):
         if "application/json" in content:
             content["application/json"] = {"schema": content["application/json"]["schema"]}
 

@@ -98,6 +98,7 @@ async def by_merchant_id(
             request.app.state.engine,
             merchant_id=merchant.merchant_id,
             merchant_payment_id=merchant_payment_id,
+            now_us=request.app.state.clock(),
         )
     return _one(request, found)
 
@@ -109,7 +110,10 @@ async def by_id(request: Request, merchant: Merchant, payment_id: str) -> Respon
     found = None
     if parsed is not None:
         found = await find_payment(
-            request.app.state.engine, merchant_id=merchant.merchant_id, payment_id=parsed
+            request.app.state.engine,
+            merchant_id=merchant.merchant_id,
+            payment_id=parsed,
+            now_us=request.app.state.clock(),
         )
     return _one(request, found)
 

@@ -28,20 +28,31 @@ class FundingBody(msgspec.Struct, frozen=True, gc=False, rename={"funding": "cla
 class InstrumentBody(msgspec.Struct, frozen=True, gc=False):
     """What the customer showed; never the value itself."""
 
-    type: Literal["cpm_code", "card"]
+    type: Literal["cpm_code", "card", "app"]
+
+
+class StepUpBody(msgspec.Struct, frozen=True, gc=False):
+    """What a payment waits for: its payer's approval on their phone.
+
+    ``number`` is to be shown on the shop's screen: the payer types it into the phone.
+    """
+
+    number: str | None
+    expires_at: str
 
 
 class PaymentBody(msgspec.Struct, frozen=True, gc=False):
     """A payment as its merchant sees it.
 
     ``paid`` and ``final`` spare everybody from interpreting ``status``; ``funding`` is what the
-    payment drew on, in the order it was drawn; ``declined_because`` is a code of the catalogue.
+    payment drew on, in the order it was drawn; ``declined_because`` is a code of the catalogue;
+    ``step_up`` says what a payment waits for that is not final yet.
     """
 
     id: str
     object: Literal["payment"]
     livemode: bool
-    status: Literal["succeeded", "declined"]
+    status: Literal["succeeded", "declined", "requires_step_up"]
     paid: bool
     final: bool
     merchant_payment_id: str
@@ -52,6 +63,7 @@ class PaymentBody(msgspec.Struct, frozen=True, gc=False):
     terminal_id: str
     order_description: str | None
     declined_because: str | None
+    step_up: StepUpBody | None
     created_at: str
 
 
@@ -63,16 +75,53 @@ class PaymentListBody(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
+class ReceiptBody(msgspec.Struct, frozen=True, gc=False):
+    """A payment as its payer sees it on their phone."""
+
+    id: str
+    object: Literal["payment"]
+    livemode: bool
+    status: Literal["succeeded", "declined", "requires_step_up"]
+    paid: bool
+    final: bool
+    amount: MoneyBody
+    funding: list[FundingBody]
+    instrument: InstrumentBody
+    wallet_id: str | None
+    shop_id: str
+    created_at: str
+
+
+def receipt_body(payment: Payment, *, livemode: bool) -> ReceiptBody:
+    """Return a payment as its payer sees it."""
+    seen = payment_body(payment, livemode=livemode)
+    return ReceiptBody(
+        seen.id,
+        seen.object,
+        livemode,
+        seen.status,
+        seen.paid,
+        seen.final,
+        seen.amount,
+        seen.funding,
+        seen.instrument,
+        None if payment.wallet_id is None else public_id("wal", payment.wallet_id),
+        seen.shop_id,
+        seen.created_at,
+    )
+
+
 def payment_body(payment: Payment, *, livemode: bool) -> PaymentBody:
     """Return a payment as its merchant sees it."""
-    succeeded = payment.refusal is None
+    waiting = payment.waiting
+    succeeded = payment.refusal is None and waiting is None
     return PaymentBody(
         public_id("pay", payment.id),
         "payment",
         livemode,
-        "succeeded" if succeeded else "declined",
+        payment.state,  # type: ignore[arg-type] # one of the three
         succeeded,
-        True,  # noqa: FBT003 - every payment is final the moment it is recorded
+        waiting is None,
         payment.merchant_payment_id,
         MoneyBody(payment.amount_yen),
         [
@@ -84,5 +133,8 @@ def payment_body(payment: Payment, *, livemode: bool) -> PaymentBody:
         public_id("ter", payment.terminal_id),
         payment.description,
         None if payment.refusal is None else payment.refusal.code,
+        None
+        if waiting is None
+        else StepUpBody(waiting.number, rfc3339(to_microseconds(waiting.expires_at))),
         rfc3339(to_microseconds(payment.created_at)),
     )

@@ -83,6 +83,7 @@ class Proof(msgspec.Struct, frozen=True, gc=False):
 
     jti_hash: bytes
     expires_at: datetime
+    public_key: bytes = b""
 
 
 class _Jwk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,7 +117,7 @@ def verify_proof(
     *,
     method: str,
     url_path: str,
-    public_key: bytes,
+    public_key: bytes | None,
     access_token: str | None,
     body: bytes | None,
     now_us: int,
@@ -124,12 +125,17 @@ def verify_proof(
     """Return the proof when it is of this very request and signed by ``public_key``.
 
     ``access_token`` None is a request that shows none (enrolment, refresh); ``body`` None is one
-    that changes nothing. Raises :class:`ProofRefusedError`. The signature, which costs most, is
-    looked at last. Whoever changes something must see the proof burnt too (:func:`burn_proof`).
+    that changes nothing. ``public_key`` None takes the key that the proof names, and leaves it to
+    the caller to see whose that is (:attr:`Proof.public_key`). Raises :class:`ProofRefusedError`.
+    The signature, which costs most, is looked at last. Whoever changes something must see the
+    proof burnt too (:func:`burn_proof`).
     """
     found = _split(proof)
     header, claims = _header_of(found), _claims_of(found)
-    if _key_of(header) != public_key:
+    named = _key_of(header)
+    if public_key is None:
+        public_key = named
+    elif named != public_key:
         raise ProofRefusedError(ProofFault.KEY)
     issued_at_us = int(claims.iat * MICROSECONDS)
     fault = _find_fault(claims, method, url_path, access_token, body) or (
@@ -143,6 +149,7 @@ def verify_proof(
     return Proof(
         jti_hash=hashlib.sha256(public_key + claims.jti.encode()).digest(),
         expires_at=to_datetime(issued_at_us + 2 * LEEWAY_S * MICROSECONDS),
+        public_key=public_key,
     )
 
 

@@ -9,7 +9,6 @@ the key that it names. The batch sees whose key that is.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -29,50 +28,54 @@ from wallet.auth.proofs import (
     Proof,
     ProofRefusedError,
     is_signed,
-    key_named_by,
     verify_proof,
 )
 from wallet.auth.rules import Method, StepUp, challenge_of, show
 from wallet.auth.tokens import Token, TokenKind, parse_token
-from wallet.core.database import Connection
 from wallet.core.refusals import Refusal
 
-# Sessions that are open, and proofs that were used before; a row is one or the other. OFFSET 0 and
-# ANY (ARRAY[…]) leave nothing but a look-up by key, as everywhere on the money path.
-_FIND = """
+SESSIONS: Final = """
 SELECT s.id, s.principal_id, s.device_id, s.salt, s.generation, s.rotated_at,
        s.authenticated::text, d.public_key, d.verified_key, d.app_version, d.cooling_until
 FROM unnest($1::uuid[]) AS asked (id)
 CROSS JOIN LATERAL (SELECT * FROM session WHERE session.id = asked.id OFFSET 0) AS s
 JOIN device AS d ON d.id = ANY (ARRAY[s.device_id])
-WHERE s.revoked_at IS NULL AND d.revoked_at IS NULL AND s.expires_at > $3
-UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, jti_hash, NULL, NULL, NULL
-FROM used_proof WHERE jti_hash = ANY($2::bytea[])
+WHERE s.revoked_at IS NULL AND d.revoked_at IS NULL AND s.expires_at > $2
 """
+"""The sessions that are open, of the ids ``$1`` at the moment ``$2``: for a batch that asks for
+more in the same round trip. OFFSET 0 and ANY (ARRAY[…]) leave nothing but a look-up by key, as
+everywhere on the money path."""
 
-# Another process may have used a proof since the batch looked; then this fails, and the batch runs
-# again and finds it. Each row written takes two away that are over, as everywhere.
-_BURN = """
-WITH swept AS (
+USED_PROOFS: Final = "SELECT jti_hash FROM used_proof WHERE jti_hash = ANY($3::bytea[])"
+"""Those of the proofs ``$3`` that were used before."""
+
+BURN: Final = """
+swept AS (
     DELETE FROM used_proof WHERE jti_hash = ANY (ARRAY(
-        SELECT jti_hash FROM used_proof WHERE expires_at < $3
-        ORDER BY expires_at LIMIT 2 * cardinality($1::bytea[]) FOR UPDATE SKIP LOCKED))
+        SELECT jti_hash FROM used_proof WHERE expires_at < {now}
+        ORDER BY expires_at LIMIT 2 * cardinality({hashes}::bytea[]) FOR UPDATE SKIP LOCKED))
+), burnt_proofs AS (
+    INSERT INTO used_proof (jti_hash, expires_at)
+    SELECT * FROM unnest({hashes}::bytea[], {ends}::timestamptz[])
 )
-INSERT INTO used_proof (jti_hash, expires_at)
-SELECT * FROM unnest($1::bytea[], $2::timestamptz[])
 """
+"""Uses proofs up, beside whatever else a batch writes. Another process may have used one since the
+batch looked; then this fails, and the batch runs again and finds it. Each row written takes two
+away that are over, as everywhere."""
 
+_SESSION_COLUMNS: Final = (
+    *("id", "principal_id", "device_id", "salt", "generation", "rotated_at", "authenticated"),
+    *("public_key", "verified_key", "app_version", "cooling_until"),
+)
 _SCHEME: Final = "dpop"
 _decode_shown: Final = msgspec.json.Decoder(list[Any]).decode
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
-    """Who a request says it is from; its proof holds for ``public_key``, whosever that is."""
+    """Who a request says it is from; its proof holds for the key it names, whosever that is."""
 
     token: Token
     proof: Proof
-    public_key: bytes
     pepper: bytes
 
 
@@ -92,7 +95,7 @@ class Phones:
         row = self._sessions.get(claim.token.session_id)
         if (
             row is None
-            or row["public_key"] != claim.public_key
+            or row["public_key"] != claim.proof.public_key
             or not is_current(row, claim.token, pepper=claim.pepper, now_us=now_us)
         ):
             return UNAUTHENTICATED
@@ -136,46 +139,25 @@ def read_claim(
     if token is None or scheme.lower() != _SCHEME or proof is None:
         return None
     try:
-        public_key = key_named_by(proof)
         verified = verify_proof(
             proof,
             method=method,
             url_path=path,
-            public_key=public_key,
+            public_key=None,
             access_token=credential,
             body=body,
             now_us=now_us,
         )
     except ProofRefusedError:
         return None
-    return Claim(token, verified, public_key, pepper)
+    return Claim(token, verified, pepper)
 
 
-async def find_phones(connection: Connection, claims: Sequence[Claim], *, now: datetime) -> Phones:
-    """Return what there is of the claims' sessions and proofs."""
-    if not claims:
-        return Phones({}, ())
-    sessions: dict[UUID, Mapping[str, Any]] = {}
-    used = []
-    for row in await connection.fetch(
-        _FIND,
-        list({claim.token.session_id for claim in claims}),
-        [claim.proof.jti_hash for claim in claims],
-        now,
-    ):
-        if row["id"] is None:
-            used.append(row["public_key"])
-        else:
-            sessions[row["id"]] = {**row, "authenticated": _decode_shown(row["authenticated"])}
-    return Phones(sessions, used)
-
-
-async def burn_proofs(connection: Connection, proofs: Sequence[Proof], *, now: datetime) -> None:
-    """Write down the proofs that a batch has used up."""
-    if proofs:
-        await connection.execute(
-            _BURN, [one.jti_hash for one in proofs], [one.expires_at for one in proofs], now
-        )
+def session_from(row: Sequence[Any]) -> dict[str, Any]:
+    """Return a session by the names of its columns; ``row`` is one of :data:`SESSIONS`."""
+    session = dict(zip(_SESSION_COLUMNS, row, strict=True))
+    session["authenticated"] = _decode_shown(session["authenticated"])
+    return session
 
 
 def weigh_signature(

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,7 +22,7 @@ from wallet.core.outbox import Event
 
 # Planned once, often while the table is empty; ANY (ARRAY[…]) leaves nothing but a look-up by key.
 
-_INSERT = """
+INSERT: Final = """
 INSERT INTO step_up (id, principal_id, device_id, operation, op_hash, nonce, summary, required,
                      max_age_s, number_match, created_at, expires_at)
 SELECT id, principal_id, device_id, operation, op_hash, nonce, summary,
@@ -33,21 +32,34 @@ FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bytea[], $6::byt
      AS new (id, principal_id, device_id, operation, op_hash, nonce, summary, required, max_age_s,
              number_match, created_at, expires_at)
 """
+"""Writes challenges, of which :func:`columns_of` are the first parameters; also as a part of a
+statement that writes more."""
 
-_LOCK = """
+LOCK: Final = """
 SELECT id, principal_id, op_hash, expires_at, passed_at, passed_acr, consumed_by, device_id, nonce,
        required, max_age_s, number_match, failures
-FROM step_up WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+FROM step_up WHERE id = ANY({ids}::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """
+"""Locks challenges, also as a part of a statement that asks for more (:func:`step_up_from`)."""
 
-# Rows are locked, so what a batch made of them is written as it is.
-_NOTE_ANSWERS = """
-UPDATE step_up AS s SET failures = new.failures, passed_at = new.passed_at,
-                        passed_acr = new.acr, classes = string_to_array(new.classes, ' ')
-FROM unnest($1::uuid[], $2::smallint[], $3::timestamptz[], $4::text[], $5::text[])
-     AS new (id, failures, passed_at, acr, classes)
-WHERE s.id = ANY (ARRAY[new.id]) AND s.passed_at IS NULL
+_LOCK = LOCK.format(ids="$1")
+
+SETTLE: Final = """
+UPDATE step_up AS s
+SET failures = new.failures, passed_at = new.passed_at, passed_acr = new.acr,
+    classes = CASE WHEN s.passed_at IS NULL THEN string_to_array(new.classes, ' ')
+                   ELSE s.classes END,
+    consumed_by = new.consumed_by,
+    consumed_at = CASE WHEN new.consumed_by IS NOT NULL THEN {now}::timestamptz END
+FROM unnest({ids}::uuid[], {op_hashes}::bytea[], {failures}::smallint[], {passed_at}::timestamptz[],
+            {acrs}::text[], {classes}::text[], {consumed_by}::uuid[])
+     AS new (id, op_hash, failures, passed_at, acr, classes, consumed_by)
+WHERE s.id = ANY (ARRAY[new.id]) AND s.op_hash = new.op_hash AND s.consumed_at IS NULL
+  AND (new.consumed_by IS NULL OR s.expires_at > {now})
+RETURNING s.id
 """
+"""Writes challenges that are locked as a batch leaves them: passed, failed once more, used up. For
+a batch that writes more in the same round trip; it must see that all of them were written."""
 
 _CONSUME = """
 UPDATE step_up AS s SET consumed_at = $4, consumed_by = used.consumed_by
@@ -128,21 +140,25 @@ _encode: Final = msgspec.json.Encoder().encode
 async def insert_step_ups(connection: Connection, challenges: Sequence[Challenge]) -> None:
     """Write challenges that a batch of money made; tell of each with :func:`requested`."""
     if challenges:
-        await connection.execute(
-            _INSERT,
-            [c.id for c in challenges],
-            [c.principal_id for c in challenges],
-            [c.device_id for c in challenges],
-            [c.operation.value for c in challenges],
-            [c.op_hash for c in challenges],
-            [c.nonce for c in challenges],
-            [_encode(c.summary).decode() for c in challenges],
-            [" ".join(c.required) for c in challenges],
-            [c.max_age_s for c in challenges],
-            [c.number_match for c in challenges],
-            [c.created_at for c in challenges],
-            [c.expires_at for c in challenges],
-        )
+        await connection.execute(INSERT, *columns_of(challenges))
+
+
+def columns_of(challenges: Sequence[Challenge]) -> tuple[list[Any], ...]:
+    """Return challenges column by column, as :data:`INSERT` wants them."""
+    return (
+        [c.id for c in challenges],
+        [c.principal_id for c in challenges],
+        [c.device_id for c in challenges],
+        [c.operation.value for c in challenges],
+        [c.op_hash for c in challenges],
+        [c.nonce for c in challenges],
+        [_encode(c.summary).decode() for c in challenges],
+        [" ".join(c.required) for c in challenges],
+        [c.max_age_s for c in challenges],
+        [c.number_match for c in challenges],
+        [c.created_at for c in challenges],
+        [c.expires_at for c in challenges],
+    )
 
 
 async def insert_step_up(connection: AsyncConnection, challenge: Challenge) -> None:
@@ -166,30 +182,27 @@ async def lock_step_ups(
 ) -> dict[UUID, StepUp]:
     """Lock challenges until the transaction ends and return those there are, by id."""
     rows = await connection.fetch(_LOCK, list(challenge_ids)) if challenge_ids else []
-    return {row[0]: _step_up(row) for row in rows}
+    return {row[0]: step_up_from(row) for row in rows}
 
 
-def _step_up(row: asyncpg.Record) -> StepUp:
-    values = dict(row)
-    acr = values.pop("passed_acr")
-    required = tuple(map(Acr, values.pop("required")))
-    return StepUp(**values, passed_acr=None if acr is None else Acr(acr), required=required)
-
-
-async def note_answers(
-    connection: Connection, answered: Sequence[tuple[StepUp, Collection[str]]]
-) -> None:
-    """Write challenges that were locked as their answers have left them: passed, or failed again.
-
-    Beside each stand the classes it was passed with, none where it was not.
-    """
-    await connection.execute(
-        _NOTE_ANSWERS,
-        [one.id for one, _ in answered],
-        [one.failures for one, _ in answered],
-        [one.passed_at for one, _ in answered],
-        [one.passed_acr for one, _ in answered],
-        [" ".join(sorted(classes)) if classes else None for _, classes in answered],
+def step_up_from(row: Sequence[Any]) -> StepUp:
+    """Return a challenge from a row of :data:`LOCK`."""
+    (id_, principal_id, op_hash, expires_at, passed_at, acr, consumed_by, device_id, *more) = row
+    (nonce, required, max_age_s, number_match, failures) = more
+    return StepUp(
+        id_,
+        principal_id,
+        op_hash,
+        expires_at,
+        passed_at,
+        None if acr is None else Acr(acr),
+        consumed_by,
+        device_id,
+        nonce,
+        tuple(map(Acr, required)),
+        max_age_s,
+        number_match,
+        failures,
     )
 
 

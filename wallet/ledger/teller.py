@@ -176,7 +176,7 @@ class Teller:
         open_accounts = storage.OpenAccounts()
         self._lanes = [_Lane(connect, clock, open_accounts) for _ in range(lanes)]
         self._tasks: list[asyncio.Task[None]] = []
-        self._idle = lanes
+        self._settling = 0
         self._closing = False
 
     @property
@@ -229,19 +229,25 @@ class Teller:
                 self._arrived.clear()
                 await self._arrived.wait()
             items = self._take()
-            self._idle -= 1
+            self._settling += len(items)
             try:
                 await lane.settle(items)
             finally:
-                self._idle += 1
+                self._settling -= len(items)
                 for item in items:
                     if not item.future.done():  # The lane was cancelled.
                         item.fail(OutcomeUnknown())
 
     def _take(self) -> list[_Item]:
-        """Take what is waiting, one request at least and no more than the bounds of a batch."""
+        """Take what is waiting, one request at least and no more than the bounds of a batch.
+
+        A lane leaves what is beyond its share of all that is not settled yet to the next one.
+        Otherwise a crowd that came together stays together: one lane settles fifty at a time
+        while the other runs as often for three.
+        """
         queue = self._queue
-        share = -(-len(queue) // self._idle) if len(queue) > SHARED_MIN else len(queue)
+        unsettled = len(queue) + self._settling
+        share = -(-unsettled // len(self._lanes)) if len(queue) > SHARED_MIN else len(queue)
         count_max = min(share, self._batch_max)
         items = [queue.popleft()]
         weight = items[0].weight

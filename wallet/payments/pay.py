@@ -1,206 +1,292 @@
-"""Pay: a merchant's request becomes a chain of transfers, or a refusal that is kept.
+"""Pay: a request becomes a chain of transfers, or a refusal that is kept, or waits for its payer.
 
 The order of decisions is fixed: repeats first (a retry of a success must never fail), then
-stops, the terminal, the instrument, the wallet, its limits, the risk, and the money last.
+stops, the terminal, the instrument, the wallet, its limits, the money, and what its payer must show
+last, so that nobody is asked to approve what could not be paid.
+
+Three kinds of requests are decided in that one order: a merchant's, a person's by phone, and a
+phone's answer to a challenge. An answer settles the very request that waits for it, against all
+that may have changed meanwhile, and uses its challenge up in the same transaction.
 """
 
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections.abc import Collection, Sequence
+from itertools import chain
 from uuid import UUID
 
-import msgspec
+from msgspec.structs import replace
 
-from wallet.core.clock import japanese_day, to_datetime
+from wallet.auth.authenticate import Caller
+from wallet.auth.pass_challenge import FAILURES_MAX
+from wallet.auth.rules import Band, Requirement, StepUp
+from wallet.auth.step_up_storage import lock_step_ups
 from wallet.core.database import Connection
 from wallet.core.ids import numbered_id
 from wallet.core.money import LEDGER_JPY
 from wallet.core.refusals import Refusal
 from wallet.ledger.chart import TRANSFER_PAYMENT
 from wallet.ledger.rules import LINKED, Transfer, TransferCode
-from wallet.ledger.teller import Batch, Facts
-from wallet.payments import storage
+from wallet.ledger.teller import Batch
+from wallet.ops.rules import ScopeKind, matches
+from wallet.payments import storage, waiting
+from wallet.payments.by_phone import AnswerChallenge, PayByPhone, open_desk
+from wallet.payments.check_level import Case, check_level
+from wallet.payments.facts import PayFacts
+from wallet.payments.payer import Approval, find_payer, whom_to_ask
+from wallet.payments.record import record
+from wallet.payments.results import Answer, Approved, Challenged, Paid, Refused
 from wallet.payments.rules import (
-    CARD,
-    Holder,
+    APP,
     Part,
     Payment,
     PayRequest,
-    Verdict,
+    check_cooling_off,
     check_limits,
     differences,
     plan,
     weigh_risk,
 )
+from wallet.payments.step_up import Asked, Ladder, find_answerers, refuse_outright
+from wallet.people.tiers import tiers
 from wallet.programmes.queries import ProgrammeShelf
-from wallet.programmes.rules import Draw, Programme, Purse
+from wallet.programmes.rules import Draw
 
+__all__ = ["Answer", "Approved", "Challenged", "Paid", "Pay", "Refused", "Request"]
 
-class Paid(msgspec.Struct, frozen=True, gc=False):
-    """The payment there is now, succeeded or declined; ``replayed`` when it was there before."""
-
-    payment: Payment
-    replayed: bool
-
-
-class Refused(msgspec.Struct, frozen=True, gc=False):
-    """Nothing was decided and nothing kept; the same key may be used again."""
-
-    refusal: Refusal
-
-
-class PayFacts(Facts):
-    """What a batch of payments needs to know, by its keys."""
-
-    __slots__ = (
-        "by_key",
-        "by_merchant_id",
-        "cards",
-        "codes",
-        "day",
-        "further_keys",
-        "new_keys",
-        "new_payments",
-        "newly_burnt",
-        "newly_spent",
-        "now",
-        "programmes",
-        "purses",
-        "spent_yen",
-        "terminals",
-        "wallets",
-    )
-
-    day: date
-    now: datetime
-    by_key: dict[tuple[UUID, str], Payment]
-    by_merchant_id: dict[tuple[UUID, str], Payment]
-    terminals: dict[UUID, storage.TerminalFacts]
-    codes: dict[bytes, storage.CodeFacts]
-    cards: dict[bytes, storage.CardFacts]
-    wallets: dict[UUID, Holder]
-    purses: dict[UUID, list[Purse]]
-    spent_yen: dict[UUID, int]
-    programmes: dict[UUID, Programme]
-
-    def __init__(self, *, now_us: int) -> None:
-        super().__init__()
-        self.now, self.day = to_datetime(now_us), japanese_day(now_us)
-        # What the decisions of this batch add; later ones see it, and it is written at the end.
-        self.new_payments: list[Payment] = []
-        self.new_keys: list[str] = []
-        self.further_keys: list[tuple[UUID, str, UUID]] = []
-        self.newly_burnt: set[bytes] = set()
-        self.newly_spent: dict[UUID, int] = {}
+Request = PayRequest | PayByPhone | AnswerChallenge
 
 
 class Pay:
-    """The kind of work that pays shops."""
+    """The kind of work that pays shops; ``bands_open`` as for :class:`Ladder`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, bands_open: Collection[Band] = ()) -> None:
         self._shelf = ProgrammeShelf()
+        self._ladder = Ladder(bands_open)
+        self._cooling_yen = tiers().cooling_off.payment_yen
 
     async def gather(
-        self, connection: Connection, requests: Sequence[PayRequest], now_us: int
+        self, connection: Connection, requests: Sequence[Request], now_us: int
     ) -> PayFacts:
-        """Read everything for all requests, one query per table, locking codes and holders."""
+        """Read everything for all requests in a few queries, locking codes and holders."""
         facts = PayFacts(now_us=now_us)
-        facts.by_key, facts.by_merchant_id = await storage.find_repeats(connection, requests)
-        facts.terminals = await storage.find_terminals(
-            connection, {request.terminal_id for request in requests}
-        )
-        facts.codes, facts.cards = await storage.find_instruments(connection, requests)
+        asked = [one for one in requests if isinstance(one, PayRequest)]
+        by_phone: list[PayByPhone] = []
+        if len(asked) < len(requests):
+            answers = [one for one in requests if isinstance(one, AnswerChallenge)]
+            by_phone = [one for one in requests if isinstance(one, PayByPhone)]
+            facts.desk = await open_desk(connection, by_phone, answers, now=facts.now)
+            facts.step_ups = dict(facts.desk.step_ups)
+            asked += facts.desk.requests.values()
+        if asked:
+            facts.by_key, facts.by_merchant_id, facts.terminals = await storage.find_named(
+                connection, asked
+            )
+        await _gather_pending(connection, facts)
+        shown = [one.request for one in facts.pending.values() if one.needs_instrument]
+        shown += [one for one in asked if one.instrument != APP]
+        if shown:
+            facts.codes, facts.cards = await storage.find_instruments(connection, shown)
+        if by_phone:
+            await _lock_approvals(connection, by_phone, facts)
+        await self._gather_money(connection, facts)
+        await self._gather_answerers(connection, asked, facts)
+        return facts
+
+    async def _gather_money(self, connection: Connection, facts: PayFacts) -> None:
         wallet_ids = {code.wallet_id for code in facts.codes.values()}
         wallet_ids.update(card.wallet_id for card in facts.cards.values())
-        holder_ids = wallet_ids.union(card.holder.id for card in facts.cards.values())
-        facts.spent_yen = await storage.lock_spending(connection, holder_ids, day=facts.day)
+        holder_ids = {card.holder.id for card in facts.cards.values()}
+        holder_ids.update(code.proxy.id for code in facts.codes.values() if code.proxy is not None)
+        for reach in facts.desk.reach.values():
+            wallet_ids.add(reach.wallet_id)
+            if reach.proxy is not None:
+                holder_ids.add(reach.proxy.id)
+        wallet_ids.update(one.wallet_id for one in facts.pending.values())
+        facts.spent_yen = await storage.lock_spending(
+            connection, holder_ids | wallet_ids, day=facts.day
+        )
         facts.wallets, facts.purses, versions = await storage.find_wallets(connection, wallet_ids)
         facts.programmes = await self._shelf.take(connection, versions)
         facts.added_ids.update(t.payable_account_id for t in facts.terminals.values())
         for purses in facts.purses.values():
             facts.account_ids.update(purse.account_id for purse in purses)
-        return facts
 
-    def decide(self, request: PayRequest, facts: PayFacts, batch: Batch) -> Paid | Refused:
+    async def _gather_answerers(
+        self, connection: Connection, requests: Sequence[PayRequest], facts: PayFacts
+    ) -> None:
+        """Look up whom this batch may have to ask; where no amount calls for it, nobody."""
+        asked: set[tuple[Asked, UUID]] = set()
+        for request in requests:
+            lacking = self._beyond_instrument(request)
+            if lacking is not None:
+                terminal = facts.terminals.get(request.terminal_id)
+                whom = whom_to_ask(request, lacking, facts)
+                if terminal is not None and whom is not None:
+                    asked.add((whom, terminal.shop.id))
+        if asked:
+            facts.answerers = await find_answerers(connection, asked, now=facts.now)
+
+    def _beyond_instrument(self, request: PayRequest) -> Requirement | None:
+        """Return what is asked of a payment beyond its instrument, None for nothing."""
+        return self._ladder.beyond_instrument(request.amount_yen, weigh_risk(request))
+
+    def decide(self, request: Request, facts: PayFacts, batch: Batch) -> Answer:
         """Decide one request against the book; pure but for the book and the facts' counters."""
-        repeat = _find_repeat(request, facts)
+        if isinstance(request, PayRequest):
+            return _find_repeat(request, facts) or self._settle(request, None, facts, batch)
+        caller = facts.desk.caller_of(request.sender, now_us=facts.now_us)
+        if isinstance(caller, Refusal):
+            return Refused(caller)
+        if isinstance(request, AnswerChallenge):
+            return self._answer(request, caller, facts, batch)
+        asked = _at_its_merchant(facts.desk.requests[request.payment_id], facts)
+        repeat = _find_repeat(asked, facts)
         if repeat is not None:
             return repeat
+        step_up = None if request.step_up_id is None else facts.step_ups.get(request.step_up_id)
+        if request.step_up_id is not None and step_up is None:
+            return Refused(Refusal("step_up_unknown"))
+        return self._settle(asked, Approval(caller, step_up), facts, batch)
+
+    def _answer(
+        self, request: AnswerChallenge, caller: Caller, facts: PayFacts, batch: Batch
+    ) -> Answer:
+        """Take an answer to a challenge, and settle the payment that waits for it, if one does."""
+        step_up = facts.step_ups.get(request.challenge_id)
+        if step_up is None or not _may_answer(caller, step_up):
+            return Refused(Refusal("step_up_unknown"))
+        done = facts.settled.get(step_up.id)
+        if done is not None:
+            return Paid(done, replayed=True)
+        pending = facts.pending.get(step_up.id)
+        if pending is not None and facts.is_late(pending):
+            return Paid(facts.decline(pending, "confirmation_expired"), replayed=False)
+        refusal = facts.answer(request, caller)
+        if refusal is not None:
+            if pending is not None and facts.step_ups[step_up.id].failures >= FAILURES_MAX:
+                facts.decline(pending, "confirmation_failed")
+            return Refused(refusal)
+        if pending is None:
+            return Approved(step_up.id)
+        approval = Approval(caller, facts.step_ups[step_up.id])
+        return self._settle(pending.request, approval, facts, batch)
+
+    def _settle(
+        self, request: PayRequest, approval: Approval | None, facts: PayFacts, batch: Batch
+    ) -> Answer:
+        """Decide a request that was not decided before."""
+        case = self._open(request, approval, facts, batch)
+        if isinstance(case, Refused):
+            return case
+        drawn = self._draw(case, facts, batch)
+        if isinstance(drawn, Refusal):
+            if drawn.code == "service_stopped":
+                return Refused(drawn)
+            return _conclude(case, drawn, facts, batch)
+        lacking = check_level(case, facts)
+        if lacking is None or isinstance(lacking, Refusal):
+            return _conclude(case, lacking or drawn, facts, batch)
+        return lacking
+
+    def _open(
+        self, request: PayRequest, approval: Approval | None, facts: PayFacts, batch: Batch
+    ) -> Case | Refused:
+        """Find where the money is to go and who pays, or refuse without deciding."""
         terminal = facts.terminals.get(request.terminal_id)
         refusal = _refuse_at_once(request, terminal, batch.stops)
         if refusal is not None or terminal is None:
             return Refused(refusal or Refusal("terminal_unknown"))
-        holders, refusal = _find_holders(request, facts)
-        draws: list[Draw] = []
-        if refusal is None:
-            outcome = self._draw(request, holders, terminal, facts, batch)
-            if isinstance(outcome, Refused):
-                return outcome
-            if isinstance(outcome, Refusal):
-                refusal = outcome
-            else:
-                draws = outcome
-        payment = _payment(request, terminal, holders, refusal, draws, facts)
-        if refusal is None:
-            _book(payment, draws, terminal.payable_account_id, facts.programmes, batch)
-        _remember(request, payment, holders, facts)
-        return Paid(payment, replayed=False)
+        payer = find_payer(request, approval, facts)
+        if payer.refused == "wallet_unknown":
+            return Refused(Refusal(payer.refused))
+        if batch.stops and payer.is_stopped(batch.stops, approval):
+            return Refused(Refusal("service_stopped"))
+        return Case(request, approval, terminal, payer, self._beyond_instrument(request))
 
-    def _draw(
-        self,
-        request: PayRequest,
-        holders: Sequence[Holder],
-        terminal: storage.TerminalFacts,
-        facts: PayFacts,
-        batch: Batch,
-    ) -> list[Draw] | Refusal | Refused:
-        refusal = check_limits(holders, facts.spent_yen, amount_yen=request.amount_yen)
+    def _draw(self, case: Case, facts: PayFacts, batch: Batch) -> list[Draw] | Refusal:
+        """Return what to draw from which purse, or why nothing is to be drawn."""
+        payer, amount_yen = case.payer, case.request.amount_yen
+        if payer.refused is not None:
+            return Refusal(payer.refused)
+        refusal = check_limits(payer.holders, facts.spent_yen, amount_yen=amount_yen)
+        if refusal is None and amount_yen > self._cooling_yen:
+            refusal = check_cooling_off(
+                payer.cooling_until(case.approval), now=facts.now, limit_yen=self._cooling_yen
+            )
+        if refusal is None and case.asked is not None:
+            refusal = refuse_outright(case.asked)
         if refusal is not None:
             return refusal
-        if weigh_risk(request, holders) is not Verdict.ALLOW:
-            return Refusal("payment_not_allowed")
         available = batch.book.available
-        drawn = plan(
-            [(p, available(p.account_id)) for p in facts.purses[holders[0].id]],
+        return plan(
+            [(p, available(p.account_id)) for p in facts.purses[payer.holders[0].id]],
             facts.programmes,
-            shop=terminal.shop,
+            shop=case.terminal.shop,
             day=facts.day,
-            amount_yen=request.amount_yen,
+            amount_yen=amount_yen,
             stops=batch.stops,
         )
-        if isinstance(drawn, Refusal) and drawn.code == "service_stopped":
-            return Refused(drawn)
-        return drawn
 
     async def record(
         self,
         connection: Connection,
         facts: PayFacts,
-        answers: Sequence[Paid | Refused],
+        answers: Sequence[Answer],
         batch: Batch,
     ) -> None:
-        """Write the new payments, their keys, what they used up, and their events."""
+        """Write what the decisions have added to the facts."""
         del answers, batch
-        if facts.further_keys:
-            await storage.insert_keys(connection, facts.further_keys, now=facts.now)
-        if facts.new_payments:
-            await storage.record(
-                connection,
-                facts.new_payments,
-                facts.new_keys,
-                facts.newly_spent,
-                now=facts.now,
-                day=facts.day,
-            )
+        await record(connection, facts)
+
+
+async def _gather_pending(connection: Connection, facts: PayFacts) -> None:
+    """Take the payments that wait and are to be settled: by an answer, or because it is late."""
+    late_ids = {
+        payment.id
+        for payment in chain(facts.by_key.values(), facts.by_merchant_id.values())
+        if payment.waiting is not None and payment.waiting.expires_at <= facts.now
+    }
+    pending = dict(facts.desk.pending)
+    if late_ids:
+        pending.update(await waiting.lock(connection, late_ids))
+    if not pending:
+        return
+    decided = [one for one, row in pending.items() if row.is_decided]
+    if decided:
+        facts.settled = await storage.load_payments(connection, decided)
+    facts.pending = {one: row for one, row in pending.items() if not row.is_decided}
+    facts.terminals.update((one.terminal.id, one.terminal) for one in pending.values())
+
+
+async def _lock_approvals(
+    connection: Connection, by_phone: Sequence[PayByPhone], facts: PayFacts
+) -> None:
+    """Take the challenges that phones have answered before, and name with what they pay."""
+    ids = {one.step_up_id for one in by_phone if one.step_up_id is not None}
+    facts.step_ups = {**facts.desk.step_ups, **await lock_step_ups(connection, ids)}
+
+
+def _may_answer(caller: Caller, step_up: StepUp) -> bool:
+    """Whether a challenge is the caller's, and this phone's if it is of one phone alone."""
+    return step_up.principal_id == caller.principal_id and (
+        step_up.device_id is None or step_up.device_id == caller.device_id
+    )
+
+
+def _at_its_merchant(request: PayRequest, facts: PayFacts) -> PayRequest:
+    """Return a phone's request with the merchant whose terminal it names, if there is one."""
+    terminal = facts.terminals.get(request.terminal_id)
+    return request if terminal is None else replace(request, merchant_id=terminal.merchant_id)
 
 
 def _find_repeat(request: PayRequest, facts: PayFacts) -> Paid | Refused | None:
     """Answer a request that was made before, by its key or by the merchant's own id."""
-    key = (request.merchant_id, request.idempotency_key)
+    key = (request.owner_id, request.idempotency_key)
     by_key = facts.by_key.get(key)
     found = by_key or facts.by_merchant_id.get((request.merchant_id, request.merchant_payment_id))
     if found is None:
         return None
-    different = differences(request, found)
+    terminal = facts.terminals.get(request.terminal_id)
+    different = differences(request, found, shop_id=None if terminal is None else terminal.shop.id)
     if different:
         return Refused(
             Refusal("idempotency_conflict", {"different": different, "payment_id": found.id})
@@ -208,14 +294,14 @@ def _find_repeat(request: PayRequest, facts: PayFacts) -> Paid | Refused | None:
     if by_key is None:
         facts.by_key[key] = found
         facts.further_keys.append((*key, found.id))
-    return Paid(found, replayed=found.id != request.payment_id)
+    return Paid(facts.present(found), replayed=found.id != request.payment_id)
 
 
 def _refuse_at_once(
     request: PayRequest, terminal: storage.TerminalFacts | None, stops: frozenset[str]
 ) -> Refusal | None:
     """Refuse what is not this payment's fault and may be different in a moment."""
-    if stops and not stops.isdisjoint(("all", "pay", f"merchant:{request.merchant_id.hex}")):
+    if stops and matches(stops, ScopeKind.PAY, merchant_id=request.merchant_id):
         return Refusal("service_stopped")
     if terminal is None or terminal.merchant_id != request.merchant_id or not terminal.active:
         return Refusal("terminal_unknown")
@@ -224,63 +310,29 @@ def _refuse_at_once(
     return None
 
 
-def _find_holders(request: PayRequest, facts: PayFacts) -> tuple[list[Holder], Refusal | None]:
-    """Return who pays, the wallet first, and what keeps the instrument from being used."""
-    if request.instrument == CARD:
-        card = facts.cards.get(request.instrument_hash)
-        if card is None:
-            return [], Refusal("card_unknown")
-        holders = [facts.wallets[card.wallet_id], card.holder]
-        refused = "card_blocked" if card.holder.state != "active" else None
+def _conclude(case: Case, outcome: Sequence[Draw] | Refusal, facts: PayFacts, batch: Batch) -> Paid:
+    """Decline the payment, or move its money."""
+    if isinstance(outcome, Refusal):
+        payment = case.payment(facts, refusal=outcome)
     else:
-        code = facts.codes.get(request.instrument_hash)
-        if code is None:
-            return [], Refusal("code_unknown")
-        holders = [facts.wallets[code.wallet_id]]
-        refused = None
-        if code.burnt_by is not None or request.instrument_hash in facts.newly_burnt:
-            refused = "code_used"
-        elif code.expires_at <= facts.now:
-            refused = "code_expired"
-    if refused is None and holders[0].state != "active":
-        refused = "wallet_frozen"
-    return holders, Refusal(refused) if refused else None
-
-
-def _payment(
-    request: PayRequest,
-    terminal: storage.TerminalFacts,
-    holders: Sequence[Holder],
-    refusal: Refusal | None,
-    draws: Sequence[Draw],
-    facts: PayFacts,
-) -> Payment:
-    programmes = facts.programmes
-    return Payment(
-        request.payment_id,
-        request.merchant_id,
-        request.merchant_payment_id,
-        terminal.shop.id,
-        request.terminal_id,
-        request.amount_yen,
-        request.instrument,
-        request.instrument_hash,
-        request.description,
-        refusal,
-        holders[0].id if holders else None,
-        facts.now,
-        tuple(
+        programmes = facts.programmes
+        parts = tuple(
             Part(programmes[d.purse.programme_id].code, d.purse.funding, d.amount_yen)
-            for d in draws
-        ),
-    )
+            for d in outcome
+        )
+        payment = case.payment(facts, parts=parts)
+        _book(payment, outcome, case.terminal.payable_account_id, facts, batch)
+        for holder in case.payer.holders:
+            facts.spend(holder, payment.amount_yen)
+    facts.remember(case.request, payment)
+    return Paid(payment, replayed=False)
 
 
 def _book(
     payment: Payment,
     draws: Sequence[Draw],
     payable_account_id: UUID,
-    programmes: dict[UUID, Programme],
+    facts: PayFacts,
     batch: Batch,
 ) -> None:
     """Move the money as one chain; the draws fit the balances, so it can only succeed."""
@@ -296,7 +348,7 @@ def _book(
                 TRANSFER_PAYMENT,
                 LINKED if leg < last else 0,
                 user_data_128=payment.id,
-                user_data_32=programmes[one.purse.programme_id].number,
+                user_data_32=facts.programmes[one.purse.programme_id].number,
             )
             for leg, one in enumerate(draws, 1)
         ]
@@ -304,20 +356,3 @@ def _book(
     if any(result.code is not TransferCode.CREATED for result in results):
         message = f"the ledger refused a payment that fits: {[str(r.code) for r in results]}"
         raise RuntimeError(message)
-
-
-def _remember(
-    request: PayRequest, payment: Payment, holders: Sequence[Holder], facts: PayFacts
-) -> None:
-    """Let the rest of the batch see the payment, and have it written with the batch."""
-    key = (request.merchant_id, request.idempotency_key)
-    facts.by_key[key] = payment
-    facts.by_merchant_id[request.merchant_id, request.merchant_payment_id] = payment
-    facts.new_keys.append(request.idempotency_key)
-    facts.new_payments.append(payment)
-    if request.instrument_hash in facts.codes:
-        facts.newly_burnt.add(request.instrument_hash)
-    if payment.refusal is None:
-        for holder in holders:
-            facts.spent_yen[holder.id] += payment.amount_yen
-            facts.newly_spent[holder.id] = facts.spent_yen[holder.id]

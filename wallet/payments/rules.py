@@ -1,14 +1,16 @@
 """The pure part of paying: what was asked, what came of it, and every rule in between."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
-from enum import StrEnum
+from datetime import date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
+from wallet.auth.rules import INCLUDED, Acr, FactorClass, Risk, Shown, reached, strongest
+from wallet.core.clock import to_datetime
 from wallet.core.refusals import Refusal
+from wallet.ops.rules import matches
 from wallet.programmes.rules import (
     Draw,
     Programme,
@@ -24,13 +26,18 @@ LEGS_MAX: Final = 15
 
 CPM_CODE: Final = "cpm_code"
 CARD: Final = "card"
+APP: Final = "app"
+
+WAITS_S: Final = 180
+"""How long a payment waits for its payer's answer."""
 
 
 class PayRequest(msgspec.Struct, frozen=True, gc=False):
-    """A merchant's request to be paid.
+    """A merchant's request to be paid, or a person's to pay it by phone (``asked_by``).
 
     ``payment_id`` is made before the request is queued, so that an answer found after a lost
-    connection can be told from an earlier request's. The instrument is only known by its hash.
+    connection can be told from an earlier request's. The instrument is only known by its hash;
+    a phone is its own, and says which wallet is to pay.
     """
 
     payment_id: UUID
@@ -42,6 +49,13 @@ class PayRequest(msgspec.Struct, frozen=True, gc=False):
     instrument: str
     instrument_hash: bytes
     description: str | None
+    asked_by: UUID | None = None
+    wallet_id: UUID | None = None
+
+    @property
+    def owner_id(self) -> UUID:
+        """Whose the idempotency key is."""
+        return self.asked_by or self.merchant_id
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):
@@ -52,8 +66,21 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     amount_yen: int
 
 
+class Waiting(msgspec.Struct, frozen=True, gc=False):
+    """That a payment waits for its payer, and until when.
+
+    ``number`` is for the shop's screen: the payer reads it there and types it into the phone.
+    """
+
+    expires_at: datetime
+    number: str | None
+
+
 class Payment(msgspec.Struct, frozen=True, gc=False):
-    """A payment as it is recorded; final when written. ``refusal`` says why it was declined."""
+    """A payment: succeeded, declined with a ``refusal`` that says why, or ``waiting`` as yet.
+
+    What is recorded in the first two states is final. ``created_at`` is when it was asked for.
+    """
 
     id: UUID
     merchant_id: UUID
@@ -68,30 +95,54 @@ class Payment(msgspec.Struct, frozen=True, gc=False):
     wallet_id: UUID | None
     created_at: datetime
     parts: tuple[Part, ...] = ()
+    asked_by: UUID | None = None
+    helper_id: UUID | None = None
+    waiting: Waiting | None = None
 
     @property
     def state(self) -> str:
-        """``succeeded`` or ``declined``."""
+        """``succeeded``, ``declined`` or ``requires_step_up``."""
+        if self.waiting is not None:
+            return "requires_step_up"
         return "succeeded" if self.refusal is None else "declined"
 
 
 class Holder(msgspec.Struct, frozen=True, gc=False):
-    """A wallet or a card: its ceilings and what it has spent on the day it was read for."""
+    """A wallet, a card or a proxy: its ceilings, and who stands behind it.
+
+    A wallet has the tier of its person, and cools off while that person's sign-in was changed a
+    short while ago.
+    """
 
     id: UUID
     state: str
     payment_limit_yen: int
     daily_limit_yen: int
+    tier: str | None = None
+    person_id: UUID | None = None
+    cooling_until: datetime | None = None
 
 
-class Verdict(StrEnum):
-    """What the risk of a payment calls for; the strictest wins."""
+class Level(msgspec.Struct, frozen=True, gc=False):
+    """A level that a phone had reached: by which classes, and when the last of them was shown."""
 
-    ALLOW = "allow"
+    acr: Acr
+    classes: tuple[FactorClass, ...]
+    at: datetime
+
+    def carries(self, *, now: datetime, max_age_s: int) -> frozenset[Acr]:
+        """Return the levels it stands in for, none when it is older than that."""
+        is_fresh = now - self.at <= timedelta(seconds=max_age_s)
+        return INCLUDED[self.acr] if is_fresh else frozenset()
 
 
-def differences(request: PayRequest, payment: Payment) -> list[str]:
-    """Return the JSON pointers of the fields in which a repeat differs from the first request."""
+def differences(request: PayRequest, payment: Payment, *, shop_id: UUID | None = None) -> list[str]:
+    """Return the JSON pointers of the fields in which a repeat differs from the first request.
+
+    A phone names a shop, ``shop_id``, by any of its terminals, and is itself the instrument.
+    """
+    if request.instrument == payment.instrument == APP:
+        return _differences_by_phone(request, payment, shop_id)
     pairs = (
         ("/merchant_payment_id", request.merchant_payment_id, payment.merchant_payment_id),
         ("/terminal_id", request.terminal_id, payment.terminal_id),
@@ -99,6 +150,15 @@ def differences(request: PayRequest, payment: Payment) -> list[str]:
         ("/instrument/type", request.instrument, payment.instrument),
         ("/instrument/value", request.instrument_hash, payment.instrument_hash),
         ("/order_description", request.description, payment.description),
+    )
+    return [pointer for pointer, asked, stored in pairs if asked != stored]
+
+
+def _differences_by_phone(request: PayRequest, payment: Payment, shop_id: UUID | None) -> list[str]:
+    pairs = (
+        ("/terminal_id", shop_id, payment.shop_id),
+        ("/amount/amount", request.amount_yen, payment.amount_yen),
+        ("/wallet_id", request.wallet_id or payment.wallet_id, payment.wallet_id),
     )
     return [pointer for pointer, asked, stored in pairs if asked != stored]
 
@@ -118,13 +178,35 @@ def check_limits(
     return None
 
 
-def weigh_risk(request: PayRequest, holders: Sequence[Holder]) -> Verdict:
-    """Return the verdict on a payment: the one place where risk enters the decision.
+def check_cooling_off(
+    cooling_until: Sequence[datetime | None], *, now: datetime, limit_yen: int
+) -> Refusal | None:
+    """Refuse a payment above ``limit_yen`` while a person or a phone cools off."""
+    if any(until is not None and until > now for until in cooling_until):
+        return Refusal("limit_cooling_off", {"limit_yen": limit_yen})
+    return None
 
-    No rule asks for more than the instrument's own proof yet, so every payment is allowed.
+
+def weigh_risk(request: PayRequest) -> Risk:
+    """Return the risk of a payment: the one place where it enters the decision.
+
+    No rule weighs anything yet, so every payment is of low risk.
     """
-    del request, holders
-    return Verdict.ALLOW
+    del request
+    return Risk.LOW
+
+
+def level_of(shown: Sequence[Shown], *, now_us: int, max_age_s: int) -> Level | None:
+    """Return the strongest level that a phone has reached, as old as its oldest part."""
+    acr = strongest(reached(shown, now_us=now_us, max_age_s=max_age_s))
+    if acr is None:
+        return None
+    for since_us in sorted({one.at_us for one in shown}, reverse=True):
+        latest = [one for one in shown if one.at_us >= since_us]
+        if acr in reached(latest, now_us=now_us, max_age_s=max_age_s):
+            classes = sorted({one.factor_class for one in latest})
+            return Level(acr, tuple(classes), to_datetime(since_us))
+    return None
 
 
 def plan(
@@ -149,7 +231,7 @@ def plan(
             continue
         programme = programmes[purse.programme_id]
         reason = refusal_of(programme, shop=shop, day=day)
-        if reason is None and stops and f"programme:{programme.code}" in stops:
+        if reason is None and stops and matches(stops, programme=programme.code):
             reason = "service_stopped"
         if reason is None:
             usable.append(purse)

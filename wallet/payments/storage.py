@@ -1,11 +1,13 @@
 """The SQL of paying: set-based reads before a batch decides, inserts before it commits.
 
-Rows are locked in this order everywhere: codes, then holders' spending, then ledger balances;
-within each, by id. Nothing is locked that the batch does not change.
+Rows are locked in this order everywhere: payments that wait, codes, challenges, then holders'
+spending, then ledger balances; within each, by id. Nothing is locked that the batch does not
+change.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -13,15 +15,19 @@ import msgspec
 
 from wallet.core.database import Connection, array_literal
 from wallet.core.refusals import Refusal
-from wallet.payments.rules import CARD, CPM_CODE, Holder, Part, Payment, PayRequest
+from wallet.payments.rules import CARD, CPM_CODE, Holder, Part, Payment, PayRequest, Waiting
+from wallet.people.tiers import limits_of
 from wallet.programmes.rules import Purse, Shop
 
 # Statements here are planned once, often while the tables are still empty, and must stay right
 # when they are large. A subquery with OFFSET 0 and a comparison with ANY (ARRAY[…]) leave the
 # planner nothing but a look-up by key; a plain join would let it read the whole table instead.
 
-_FIND_REPEATS = """
-SELECT asked.n, k.payment_id, p.id
+# What the requests name by themselves, in one round trip: earlier payments by the request's number
+# in the batch, and terminals. A row is one or the other.
+_FIND_NAMED = """
+SELECT asked.n, k.payment_id, p.id, NULL::uuid, NULL::uuid, NULL::boolean, NULL::boolean,
+       NULL::uuid, NULL::uuid, NULL::text, NULL::boolean
 FROM unnest($1::uuid[], $2::text[], $3::text[])
      WITH ORDINALITY AS asked (merchant_id, key, merchant_payment_id, n)
 LEFT JOIN LATERAL (
@@ -30,19 +36,43 @@ LEFT JOIN LATERAL (
 ) AS k ON true
 LEFT JOIN LATERAL (
     SELECT id FROM payment
-    WHERE merchant_id = asked.merchant_id
-      AND merchant_payment_id = asked.merchant_payment_id OFFSET 0
+    WHERE merchant_id = asked.merchant_id AND merchant_payment_id = asked.merchant_payment_id
+    UNION ALL
+    SELECT id FROM pending_payment
+    WHERE merchant_id = asked.merchant_id AND merchant_payment_id = asked.merchant_payment_id
+      AND decided_at IS NULL
+    OFFSET 0
 ) AS p ON true
 WHERE k.payment_id IS NOT NULL OR p.id IS NOT NULL
+UNION ALL
+SELECT NULL, NULL, NULL, t.id, s.merchant_id, t.state = 'active', m.state = 'active',
+       s.payable_account_id, s.id, s.category, s.small
+FROM terminal AS t
+JOIN shop AS s ON s.id = ANY (ARRAY[t.shop_id])
+JOIN merchant AS m ON m.id = ANY (ARRAY[s.merchant_id])
+WHERE t.id = ANY($4::uuid[])
 """
 
-# As text, because SQLAlchemy teaches its connections to decode JSON and the teller's get it as is.
-_PAYMENT_COLUMNS = """
-id, merchant_id, merchant_payment_id, shop_id, terminal_id, amount_yen, instrument,
-instrument_hash, description, refusal::text, wallet_id, created_at
+# One statement, so that a payment is seen as it waits or as it was decided, and never in between.
+# JSON as text, because SQLAlchemy teaches its connections to decode it and the teller's get it as
+# is. What was decided without a payment was overtaken by another one of the same name, and expired.
+_LOAD_PAYMENTS = """
+SELECT p.id, p.merchant_id, p.merchant_payment_id, p.shop_id, p.terminal_id, p.amount_yen,
+       p.instrument, p.instrument_hash, p.description, p.refusal::text, p.wallet_id,
+       coalesce(w.created_at, p.created_at) AS created_at, p.asked_by, p.helper_id,
+       NULL::timestamptz AS expires_at, NULL::text AS number
+FROM payment AS p LEFT JOIN pending_payment AS w ON w.id = ANY (ARRAY[p.id])
+WHERE p.id = ANY($1::uuid[])
+UNION ALL
+SELECT w.id, w.merchant_id, w.merchant_payment_id, w.shop_id, w.terminal_id, w.amount_yen,
+       w.instrument, w.instrument_hash, w.description,
+       CASE WHEN w.decided_at IS NOT NULL THEN '{"code": "confirmation_expired"}' END, w.wallet_id,
+       w.created_at, NULL, w.helper_id, CASE WHEN w.decided_at IS NULL THEN w.expires_at END,
+       s.number_match
+FROM pending_payment AS w JOIN step_up AS s ON s.id = ANY (ARRAY[w.id])
+WHERE w.id = ANY($1::uuid[])
+  AND NOT EXISTS (SELECT FROM payment AS p WHERE p.id = ANY (ARRAY[w.id]) OFFSET 0)
 """
-
-_LOAD_PAYMENTS = f"SELECT {_PAYMENT_COLUMNS} FROM payment WHERE id = ANY($1::uuid[])"  # noqa: S608
 
 # A payment's transfers have its id + 1 … + 15, so its parts are one short range of the key.
 _LOAD_PARTS = """
@@ -57,23 +87,26 @@ JOIN programme AS g ON g.id = ANY (ARRAY[p.programme_id])
 ORDER BY t.id
 """
 
-_FIND_TERMINALS = """
-SELECT t.id, s.merchant_id, t.state = 'active', m.state = 'active', s.payable_account_id,
-       s.id, s.category, s.small
-FROM terminal AS t
-JOIN shop AS s ON s.id = ANY (ARRAY[t.shop_id])
-JOIN merchant AS m ON m.id = ANY (ARRAY[s.merchant_id])
-WHERE t.id = ANY($1::uuid[])
-"""
-
-_LOCK_CODES = """
-SELECT code_hash, wallet_id, expires_at, burnt_by FROM one_time_code
-WHERE code_hash = ANY($1::bytea[]) ORDER BY code_hash FOR NO KEY UPDATE
-"""
-
-_FIND_CARDS = """
-SELECT number_hash, wallet_id, id, state, payment_limit_yen, daily_limit_yen FROM card
-WHERE number_hash = ANY($1::bytea[])
+# Cards, which bear a number, and codes, which are locked. A code has the phone it was given to, as
+# that phone and its owner are by now, and the proxy whose it is, if any.
+_FIND_INSTRUMENTS = """
+SELECT code.code_hash, code.wallet_id, NULL, h.id,
+       CASE WHEN h.revoked_at IS NULL AND h.kind = 'proxy' THEN 'active' ELSE 'revoked' END,
+       h.payment_limit_yen, h.daily_limit_yen, code.expires_at, code.burnt_by, code.acr,
+       code.authenticated_at, d.id, d.principal_id, d.app_version, d.cooling_until,
+       d.revoked_at IS NULL, o.state = 'active'
+FROM (
+    SELECT code_hash, wallet_id, expires_at, burnt_by, device_id, helper_id, acr, authenticated_at
+    FROM one_time_code
+    WHERE code_hash = ANY($1::bytea[]) ORDER BY code_hash FOR NO KEY UPDATE
+) AS code
+LEFT JOIN device AS d ON d.id = ANY (ARRAY[code.device_id])
+LEFT JOIN person AS o ON o.id = ANY (ARRAY[d.principal_id])
+LEFT JOIN helper AS h ON h.id = ANY (ARRAY[code.helper_id])
+UNION ALL
+SELECT number_hash, wallet_id, printed_number, id, state, payment_limit_yen, daily_limit_yen,
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM card WHERE number_hash = ANY($2::bytea[])
 """
 
 _LOCK_SPENDING = """
@@ -81,10 +114,13 @@ SELECT holder_id, spent_on, spent_yen FROM spending
 WHERE holder_id = ANY($1::uuid[]) ORDER BY holder_id FOR NO KEY UPDATE
 """
 
+# A wallet is frozen with its person.
 _FIND_WALLETS = """
-SELECT w.id, w.state, w.payment_limit_yen, w.daily_limit_yen,
+SELECT w.id, CASE WHEN o.state <> 'active' THEN 'frozen' ELSE w.state END,
+       w.payment_limit_yen, w.daily_limit_yen, w.tier, w.person_id, o.cooling_until,
        p.account_id, p.programme_id, p.funding, p.expires_on, g.version
 FROM wallet AS w
+LEFT JOIN person AS o ON o.id = ANY (ARRAY[w.person_id])
 LEFT JOIN purse AS p ON p.wallet_id = ANY (ARRAY[w.id])
 LEFT JOIN programme AS g ON g.id = ANY (ARRAY[p.programme_id])
 WHERE w.id = ANY($1::uuid[])
@@ -92,25 +128,26 @@ WHERE w.id = ANY($1::uuid[])
 
 # A payment and all that follows from it, in one round trip: its row, the key it was asked for
 # with, the code it used up, what its holders have now spent, and the event for the outside. A code
-# scanned twice in one batch belongs to the first scan; the second was told it is used.
+# scanned twice in one batch belongs to the first scan; the second was told it is used. A payment
+# that waited has its key and its code from then.
 _RECORD = """
 WITH new AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[],
                          $6::text::bigint[], $7::text[], $8::bytea[], $9::text[], $10::jsonb[],
-                         $11::uuid[], $12::text[])
+                         $11::uuid[], $12::text[], $17::uuid[], $18::uuid[])
     AS t (id, merchant_id, merchant_payment_id, shop_id, terminal_id, amount_yen,
-          instrument, instrument_hash, description, refusal, wallet_id, key)
+          instrument, instrument_hash, description, refusal, wallet_id, key, asked_by, helper_id)
 ), paid AS (
     INSERT INTO payment (id, merchant_id, merchant_payment_id, shop_id, terminal_id, amount_yen,
-                         instrument, instrument_hash, description, refusal, wallet_id,
-                         state, created_at)
+                         instrument, instrument_hash, description, refusal, wallet_id, asked_by,
+                         helper_id, state, created_at)
     SELECT id, merchant_id, merchant_payment_id, shop_id, terminal_id, amount_yen,
-           instrument, instrument_hash, description, refusal, wallet_id,
+           instrument, instrument_hash, description, refusal, wallet_id, asked_by, helper_id,
            CASE WHEN refusal IS NULL THEN 'succeeded' ELSE 'declined' END, $15
     FROM new
 ), keyed AS (
     INSERT INTO idempotency_key (principal_id, key, payment_id, created_at)
-    SELECT merchant_id, key, id, $15 FROM new
+    SELECT coalesce(asked_by, merchant_id), key, id, $15 FROM new WHERE key IS NOT NULL
 ), burnt AS (
     UPDATE one_time_code AS c SET burnt_by = new.id FROM new
     WHERE new.instrument = 'cpm_code' AND c.code_hash = ANY (ARRAY[new.instrument_hash])
@@ -135,6 +172,9 @@ FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS new (principal_id, key, payme
 """
 
 
+Repeats = dict[tuple[UUID, str], Payment]
+
+
 class TerminalFacts(msgspec.Struct, frozen=True, gc=False):
     """A terminal, the shop it stands in and the account its takings go to."""
 
@@ -147,48 +187,81 @@ class TerminalFacts(msgspec.Struct, frozen=True, gc=False):
 
 
 class CodeFacts(msgspec.Struct, frozen=True, gc=False):
-    """A one-time code as it was before the batch."""
+    """A one-time code as it was before the batch.
+
+    ``acr`` is the level that its phone had reached when it was given out; phone and proxy are as
+    they are now.
+    """
 
     wallet_id: UUID
     expires_at: datetime
     burnt_by: UUID | None
+    acr: str | None = None
+    authenticated_at: datetime | None = None
+    phone: "PhoneFacts | None" = None
+    proxy: Holder | None = None
+
+
+class PhoneFacts(msgspec.Struct, frozen=True, gc=False):
+    """A phone that money is asked for with, and whether it and its owner still may."""
+
+    device_id: UUID
+    principal_id: UUID
+    app_version: str
+    cooling_until: datetime | None
+    is_enrolled: bool
+    is_owner_active: bool | None
 
 
 class CardFacts(msgspec.Struct, frozen=True, gc=False):
-    """A card, its wallet and its own ceilings."""
+    """A card, its wallet, its own ceilings and the number printed on it."""
 
     wallet_id: UUID
     holder: Holder
+    number: str
 
 
-async def find_repeats(
-    connection: Connection, requests: Sequence[PayRequest]
-) -> tuple[dict[tuple[UUID, str], Payment], dict[tuple[UUID, str], Payment]]:
-    """Return earlier payments by (merchant, key) and by (merchant, merchant_payment_id)."""
-    rows = await connection.fetch(
-        _FIND_REPEATS,
-        [request.merchant_id for request in requests],
+async def find_named(
+    connection: Connection, requests: Sequence[PayRequest], *, terminal_ids: Iterable[UUID] = ()
+) -> tuple[Repeats, Repeats, dict[UUID, TerminalFacts]]:
+    """Return what the requests name by themselves.
+
+    Earlier payments by (owner, key) and by (merchant, merchant_payment_id), and the terminals
+    that exist, whoever's they are; those of ``terminal_ids`` as well.
+    """
+    repeats = []
+    terminals = {}
+    for row in await connection.fetch(
+        _FIND_NAMED,
+        [request.owner_id for request in requests],
         [request.idempotency_key for request in requests],
         [request.merchant_payment_id for request in requests],
-    )
-    by_key: dict[tuple[UUID, str], Payment] = {}
-    by_merchant_id: dict[tuple[UUID, str], Payment] = {}
-    if not rows:
-        return by_key, by_merchant_id
-    payments = await load_payments(connection, {i for row in rows for i in row[1:] if i})
-    for number, keyed_id, own_id in rows:
-        request = requests[number - 1]
-        if keyed_id:
-            by_key[request.merchant_id, request.idempotency_key] = payments[keyed_id]
-        if own_id:
-            by_merchant_id[request.merchant_id, request.merchant_payment_id] = payments[own_id]
-    return by_key, by_merchant_id
+        list({request.terminal_id for request in requests}.union(terminal_ids)),
+    ):
+        (number, keyed_id, own_id, terminal_id, owner, active, owner_active, payable, *shop) = row
+        if number is None:
+            terminals[terminal_id] = TerminalFacts(
+                terminal_id, owner, active, owner_active, payable, Shop(*shop)
+            )
+        else:
+            repeats.append((requests[number - 1], keyed_id, own_id))
+    by_key: Repeats = {}
+    by_merchant_id: Repeats = {}
+    if repeats:
+        payments = await load_payments(connection, {i for one in repeats for i in one[1:] if i})
+        for request, keyed_id, own_id in repeats:
+            if keyed_id:
+                by_key[request.owner_id, request.idempotency_key] = payments[keyed_id]
+            if own_id:
+                own_key = (request.merchant_id, request.merchant_payment_id)
+                by_merchant_id[own_key] = payments[own_id]
+    return by_key, by_merchant_id, terminals
 
 
 async def load_payments(
     connection: Connection, payment_ids: Collection[UUID]
 ) -> dict[UUID, Payment]:
-    """Return the payments with what they drew on, by id."""
+    """Return the payments with what they drew on, by id; those that wait, as they wait."""
     ids = list(payment_ids)
     rows = await connection.fetch(_LOAD_PAYMENTS, ids)
     last_ids = [UUID(int=identifier.int | 15) for identifier in ids]
@@ -200,32 +273,41 @@ async def load_payments(
 
 def _payment_from(row: asyncpg.Record, parts: Iterable[Part]) -> Payment:
     values = dict(row)
-    refusal = values.pop("refusal")
+    refusal, expires_at, number = (values.pop(name) for name in ("refusal", "expires_at", "number"))
     parsed = None if refusal is None else msgspec.json.decode(refusal, type=Refusal)
+    if expires_at is not None:
+        return Payment(**values, refusal=None, waiting=Waiting(expires_at, number))
     return Payment(**values, refusal=parsed, parts=tuple(parts))
-
-
-async def find_terminals(
-    connection: Connection, terminal_ids: Collection[UUID]
-) -> dict[UUID, TerminalFacts]:
-    """Return the terminals that exist, whoever's they are."""
-    rows = await connection.fetch(_FIND_TERMINALS, list(terminal_ids))
-    return {r[0]: TerminalFacts(r[0], r[1], r[2], r[3], r[4], Shop(*r[5:])) for r in rows}
 
 
 async def find_instruments(
     connection: Connection, requests: Sequence[PayRequest]
 ) -> tuple[dict[bytes, CodeFacts], dict[bytes, CardFacts]]:
     """Lock the codes and read the cards that the requests present."""
-    codes, cards = {}, {}
-    code_hashes = {r.instrument_hash for r in requests if r.instrument == CPM_CODE}
-    card_hashes = {r.instrument_hash for r in requests if r.instrument == CARD}
-    if code_hashes:
-        rows = await connection.fetch(_LOCK_CODES, list(code_hashes))
-        codes = {row[0]: CodeFacts(row[1], row[2], row[3]) for row in rows}
-    if card_hashes:
-        rows = await connection.fetch(_FIND_CARDS, list(card_hashes))
-        cards = {r[0]: CardFacts(r[1], Holder(r[2], r[3], r[4], r[5])) for r in rows}
+    codes = {}
+    cards = {}
+    for row in await connection.fetch(
+        _FIND_INSTRUMENTS,
+        list({r.instrument_hash for r in requests if r.instrument == CPM_CODE}),
+        list({r.instrument_hash for r in requests if r.instrument == CARD}),
+    ):
+        (shown, wallet_id, number, holder_id, state, payment_limit, daily_limit, *code) = row
+        holder = None
+        if holder_id is not None:
+            holder = Holder(holder_id, state, payment_limit, daily_limit)
+        if number is not None and holder is not None:
+            cards[shown] = CardFacts(wallet_id, holder, number)
+            continue
+        (expires_at, burnt_by, acr, authenticated_at, device_id, *phone) = code
+        codes[shown] = CodeFacts(
+            wallet_id,
+            expires_at,
+            burnt_by,
+            acr,
+            authenticated_at,
+            None if device_id is None else PhoneFacts(device_id, *phone),
+            holder,
+        )
     return codes, cards
 
 
@@ -249,14 +331,27 @@ async def find_wallets(
     purses: dict[UUID, list[Purse]] = {}
     versions: dict[UUID, int] = {}
     for row in await connection.fetch(_FIND_WALLETS, list(wallet_ids)):
-        (wallet_id, state, payment_limit, daily_limit, account_id, programme_id, *purse) = row
+        wallet_id = row[0]
+        (account_id, programme_id, *purse) = row[7:]
         if wallet_id not in wallets:
-            wallets[wallet_id] = Holder(wallet_id, state, payment_limit, daily_limit)
+            wallets[wallet_id] = _wallet(row[:7])
             purses[wallet_id] = []
         if account_id is not None:
             funding, expires_on, versions[programme_id] = purse
             purses[wallet_id].append(Purse(account_id, programme_id, funding, expires_on))
     return wallets, purses, versions
+
+
+def _wallet(row: Sequence[Any]) -> Holder:
+    """Return a wallet under its own ceilings; a person's is under those of their tier as well."""
+    wallet_id, state, payment_limit_yen, daily_limit_yen, tier, person_id, cooling_until = row
+    if person_id is not None:
+        limits = limits_of(tier)
+        payment_limit_yen = min(payment_limit_yen, limits.payment_yen)
+        daily_limit_yen = min(daily_limit_yen, limits.day_yen)
+    return Holder(
+        wallet_id, state, payment_limit_yen, daily_limit_yen, tier, person_id, cooling_until
+    )
 
 
 _encode = msgspec.json.Encoder().encode
@@ -265,13 +360,16 @@ _encode = msgspec.json.Encoder().encode
 async def record(
     connection: Connection,
     payments: Sequence[Payment],
-    keys: Sequence[str],
+    keys: Sequence[str | None],
     spent_yen: Mapping[UUID, int],
     *,
     now: datetime,
     day: date,
 ) -> None:
-    """Write new payments with their idempotency keys, and what their holders have now spent."""
+    """Write payments that were decided with their keys, and what their holders have now spent.
+
+    A payment whose key has led to it before has None.
+    """
     await connection.execute(
         _RECORD,
         [p.id for p in payments],
@@ -290,6 +388,8 @@ async def record(
         array_literal(spent_yen.values()),
         now,
         day,
+        [p.asked_by for p in payments],
+        [p.helper_id for p in payments],
     )
 
 

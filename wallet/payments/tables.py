@@ -1,4 +1,4 @@
-"""Payments, the keys they were asked for with, and one-time codes."""
+"""Payments, those that wait for their payer, the keys they were asked for with, one-time codes."""
 
 from sqlalchemy import (
     BigInteger,
@@ -12,7 +12,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from wallet.core.database import metadata
 
@@ -33,7 +33,9 @@ payment = Table(
     Column("state", Text, nullable=False),
     Column("refusal", JSONB, comment="code and facts, when declined"),
     Column("wallet_id", UUID, comment="NULL when the instrument led to no wallet"),
-    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, comment="when it was decided"),
+    Column("asked_by", UUID, comment="the person who asked by their phone; NULL: the merchant"),
+    Column("helper_id", UUID, comment="the proxy whose day it counts for as well"),
     UniqueConstraint("merchant_id", "merchant_payment_id"),
     # For a merchant's list. The condition is always true, but only a query that repeats it can
     # use this index: while the table is new and its statistics say it is empty, the planner would
@@ -42,9 +44,52 @@ payment = Table(
         "ix_payment_list_of_merchant", "merchant_id", "id", postgresql_where=text("amount_yen > 0")
     ),
     CheckConstraint("amount_yen > 0", name="amount_positive"),
-    CheckConstraint("instrument IN ('cpm_code', 'card')", name="instrument"),
+    CheckConstraint("instrument IN ('cpm_code', 'card', 'app')", name="instrument"),
     CheckConstraint("state IN ('succeeded', 'declined')", name="state"),
     CheckConstraint("(state = 'declined') = (refusal IS NOT NULL)", name="declined_says_why"),
+)
+
+# A payment has no row above before it is decided, so whoever reads there reads only what is final.
+# The challenge to its payer bears the same id. What was decided leaves the two indexes, so a shop's
+# own name for a payment is looked up among the few that wait right now.
+pending_payment = Table(
+    "pending_payment",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("merchant_id", UUID, nullable=False),
+    Column("idempotency_key", Text, nullable=False),
+    Column("merchant_payment_id", Text, nullable=False),
+    Column("shop_id", UUID, nullable=False),
+    Column("terminal_id", UUID, nullable=False),
+    Column("amount_yen", BigInteger, nullable=False),
+    Column("instrument", Text, nullable=False),
+    Column("instrument_hash", LargeBinary, nullable=False),
+    Column("description", Text),
+    Column("wallet_id", UUID, nullable=False),
+    Column("helper_id", UUID, comment="the proxy whose phone showed the code"),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("decided_at", DateTime(timezone=True)),
+    Index(
+        "uq_pending_payment_merchant_payment_id",
+        "merchant_id",
+        "merchant_payment_id",
+        unique=True,
+        postgresql_where=text("decided_at IS NULL"),
+    ),
+    # As with the list of payments, only the query that asks for what is due can use this one.
+    Index(
+        "ix_pending_payment_expires_at",
+        "expires_at",
+        postgresql_where=text("decided_at IS NULL AND amount_yen > 0"),
+    ),
+    CheckConstraint("amount_yen > 0", name="amount_positive"),
+    CheckConstraint("instrument IN ('cpm_code', 'card')", name="instrument"),
+    CheckConstraint(
+        "expires_at > created_at AND expires_at <= created_at + interval '5 minutes'",
+        name="short_lived",
+    ),
+    comment="Payments that wait for their payer's answer; they have moved nothing.",
 )
 
 idempotency_key = Table(
@@ -64,6 +109,15 @@ one_time_code = Table(
     Column("wallet_id", UUID, nullable=False),
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Column("burnt_by", UUID, comment="the payment whose scan reached a decision"),
+    Column("device_id", UUID, comment="the phone that was given it; NULL: known by nobody"),
+    Column("helper_id", UUID, comment="the proxy on whose phone it is"),
+    Column("acr", Text, comment="the level its phone had reached; NULL: the code itself is dev"),
+    Column("classes", ARRAY(Text), comment="the factor classes of that level"),
+    Column("authenticated_at", DateTime(timezone=True), comment="when the last of them was shown"),
     CheckConstraint("octet_length(code_hash) = 32", name="hashed"),
+    CheckConstraint(
+        "(acr IS NULL) = (classes IS NULL) AND (acr IS NULL) = (authenticated_at IS NULL)",
+        name="level_is_whole",
+    ),
     postgresql_with={"fillfactor": 50},  # Every row is changed once; let it stay on its page.
 )

@@ -5,18 +5,20 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from wallet.api import errors_page, resident_identity, status
+from wallet.api import errors_page, resident_identity, resident_read, status
 from wallet.api.application import make_application
 from wallet.api.resident import Rooms
+from wallet.api.resident_pay import MoneyDoor, MoneyDoors
 from wallet.auth.hash_gate import HashGate
 from wallet.auth.passkeys import Site
 from wallet.auth.password_quality import BreachList
 from wallet.core.clock import Clock, system_clock
 from wallet.core.database import make_engine
 from wallet.ops.board import Board
+from wallet.payments.pay import Pay
 from wallet.people.identity import City
 from wallet.people.identity_app import Client, IdentityApp
-from wallet.planes.frame import add_health
+from wallet.planes.frame import add_health, make_teller
 from wallet.settings import Settings
 
 
@@ -36,14 +38,42 @@ def make_resident(
             application.state.board = Board(engine=rooms.engine, clock=clock)
             application.state.livemode = settings.livemode
             application.state.rooms = rooms
-            yield
+            async with _open_money(settings, database_url, rooms) as money_door:
+                application.state.money_door = money_door
+                yield
 
     application = make_application(title="Wallet: app", clock=clock, lifespan=lifespan)
+    application.add_middleware(MoneyDoors)
     application.include_router(resident_identity.router)
+    application.include_router(resident_read.router)
     application.include_router(errors_page.router)
     application.include_router(status.router)
     add_health(application)
     return application
+
+
+@asynccontextmanager
+async def _open_money(
+    settings: Settings, database_url: str, rooms: Rooms
+) -> AsyncIterator[MoneyDoor]:
+    """Open the door through which phones pay, with a teller of its own behind it."""
+    teller = make_teller(
+        settings, database_url=database_url, clock=rooms.clock, name="wallet-resident"
+    )
+    await teller.start()
+    try:
+        yield MoneyDoor(
+            engine=rooms.engine,
+            teller=teller,
+            pay=Pay(),
+            pepper=rooms.pepper,
+            site=rooms.site,
+            livemode=rooms.livemode,
+            body_bytes_max=rooms.body_bytes_max,
+            clock=rooms.clock,
+        )
+    finally:
+        await teller.close()  # Settles what waits first.
 
 
 @asynccontextmanager

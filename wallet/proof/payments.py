@@ -1,7 +1,8 @@
 """Whether payments, and all that is written with them, agree with the transfers.
 
 Every table that a payment's transaction writes is compared with the others: legs, idempotency
-keys, one-time codes, spending counters, events.
+keys, one-time codes, spending counters, events, and the challenges that approved it. A payment that
+waits has moved nothing, and holds its key and its code.
 """
 
 from typing import Final
@@ -59,17 +60,23 @@ WHERE (p.shop_id = t.shop_id AND p.merchant_id = s.merchant_id) IS DISTINCT FROM
   AND f.stored IS DISTINCT FROM f.computed
 """
 
+# Keys are the merchant's, or the person's who paid by phone.
 _KEYS: Final = """
 SELECT 'payment' AS kind, p.id::text AS id, 'idempotency keys' AS what,
        to_jsonb(0) AS stored, to_jsonb('1 or more'::text) AS computed
-FROM payment AS p
+FROM (
+    SELECT id, coalesce(asked_by, merchant_id) AS owner_id FROM payment
+    UNION SELECT id, merchant_id FROM pending_payment
+) AS p
 WHERE NOT EXISTS (SELECT FROM idempotency_key AS k
-                  WHERE k.payment_id = p.id AND k.principal_id = p.merchant_id)
+                  WHERE k.payment_id = p.id AND k.principal_id = p.owner_id)
 UNION ALL
-SELECT 'payment', k.payment_id::text, 'merchant of an idempotency key',
-       to_jsonb(k.principal_id), to_jsonb(p.merchant_id)
-FROM idempotency_key AS k LEFT JOIN payment AS p ON p.id = k.payment_id
-WHERE k.principal_id IS DISTINCT FROM p.merchant_id
+SELECT 'payment', k.payment_id::text, 'owner of an idempotency key',
+       to_jsonb(k.principal_id), to_jsonb(coalesce(p.asked_by, p.merchant_id, w.merchant_id))
+FROM idempotency_key AS k
+LEFT JOIN payment AS p ON p.id = k.payment_id
+LEFT JOIN pending_payment AS w ON w.id = k.payment_id
+WHERE k.principal_id IS DISTINCT FROM coalesce(p.asked_by, p.merchant_id, w.merchant_id)
 """
 
 _EVENTS: Final = """
@@ -102,7 +109,10 @@ _CODES: Final = """
 SELECT 'payment' AS kind, c.burnt_by::text AS id, f.what, to_jsonb(f.stored) AS stored,
        to_jsonb(f.computed) AS computed
 FROM one_time_code AS c
-LEFT JOIN payment AS p ON p.id = c.burnt_by
+LEFT JOIN (
+    SELECT id, instrument, instrument_hash, wallet_id FROM payment
+    UNION SELECT id, instrument, instrument_hash, wallet_id FROM pending_payment
+) AS p ON p.id = c.burnt_by
 CROSS JOIN LATERAL (VALUES
     ('payment that burnt a code', coalesce(p.id::text, 'missing'), c.burnt_by::text),
     ('code of the payment', encode(p.instrument_hash, 'hex'), encode(c.code_hash, 'hex')),
@@ -118,8 +128,43 @@ FROM payment AS p LEFT JOIN one_time_code AS c ON c.code_hash = p.instrument_has
 WHERE p.instrument = 'cpm_code' AND p.state = 'succeeded' AND c.burnt_by IS DISTINCT FROM p.id
 """
 
+# What waits has its challenge under its own id. It becomes a payment of that id when it is decided,
+# unless another of its name came first; and only a success uses the challenge up.
+_WAITING: Final = """
+SELECT 'payment' AS kind, w.id::text AS id, f.what, to_jsonb(f.stored) AS stored,
+       to_jsonb(f.computed) AS computed
+FROM pending_payment AS w
+LEFT JOIN payment AS p ON p.id = w.id
+LEFT JOIN payment AS other ON other.merchant_id = w.merchant_id
+    AND other.merchant_payment_id = w.merchant_payment_id
+LEFT JOIN step_up AS s ON s.id = w.id AND s.operation = 'shop'
+CROSS JOIN LATERAL (VALUES
+    ('that it was decided', (w.decided_at IS NOT NULL)::text,
+     (CASE WHEN w.decided_at IS NULL THEN p.id ELSE other.id END IS NOT NULL)::text),
+    ('challenge', (s.id IS NOT NULL)::text, 'true'),
+    ('payment that used its challenge up', coalesce(s.consumed_by::text, 'none'),
+     CASE WHEN p.state = 'succeeded' THEN p.id::text ELSE 'none' END),
+    ('what it was asked for',
+     concat_ws(' ', w.merchant_id, w.merchant_payment_id, w.shop_id, w.terminal_id, w.amount_yen,
+               w.instrument, encode(w.instrument_hash, 'hex'), w.wallet_id),
+     CASE WHEN p.id IS NULL THEN NULL
+          ELSE concat_ws(' ', p.merchant_id, p.merchant_payment_id, p.shop_id, p.terminal_id,
+                         p.amount_yen, p.instrument, encode(p.instrument_hash, 'hex'), p.wallet_id)
+     END)
+) AS f (what, stored, computed)
+WHERE f.stored <> f.computed
+"""
+
+_APPROVALS: Final = """
+SELECT 'challenge' AS kind, s.id::text AS id, 'payment that it was used for' AS what,
+       to_jsonb(s.consumed_by) AS stored, to_jsonb(coalesce(p.state, 'missing')) AS computed
+FROM step_up AS s LEFT JOIN payment AS p ON p.id = s.consumed_by
+WHERE s.operation = 'shop' AND s.consumed_by IS NOT NULL
+  AND (p.state = 'succeeded') IS DISTINCT FROM true
+"""
+
 # Japan's day of a payment; it has had no daylight saving since 1952. A card's payment counts for
-# the card and for its wallet.
+# the card and for its wallet, a proxy's for the proxy and for the wallet.
 _SPENDING: Final = """
 WITH spent AS (
     SELECT wallet_id AS holder_id, created_at, amount_yen FROM payment WHERE state = 'succeeded'
@@ -127,12 +172,17 @@ WITH spent AS (
     SELECT c.id, p.created_at, p.amount_yen
     FROM payment AS p JOIN card AS c ON c.number_hash = p.instrument_hash
     WHERE p.state = 'succeeded' AND p.instrument = 'card'
+    UNION ALL
+    SELECT helper_id, created_at, amount_yen FROM payment
+    WHERE state = 'succeeded' AND helper_id IS NOT NULL
 ), days AS (
     SELECT holder_id, (created_at AT TIME ZONE INTERVAL '9 hours')::date AS day,
            sum(amount_yen) AS spent_yen
     FROM spent GROUP BY 1, 2
 ), holder AS (
     SELECT id, 'wallet' AS kind FROM wallet UNION ALL SELECT id, 'card' FROM card
+    UNION ALL
+    SELECT id, 'helper' FROM helper WHERE kind = 'proxy' AND accepted_at IS NOT NULL
 )
 SELECT coalesce(h.kind, 'holder') AS kind, coalesce(h.id, s.holder_id)::text AS id, f.what,
        to_jsonb(f.stored) AS stored, to_jsonb(f.computed) AS computed
@@ -143,7 +193,7 @@ LEFT JOIN (SELECT holder_id, max(day) AS day FROM days GROUP BY 1) AS last
     ON last.holder_id = s.holder_id
 CROSS JOIN LATERAL (VALUES
     ('counter of spending', (s.holder_id IS NOT NULL)::text, 'true'),
-    ('wallet or card of a counter', (h.id IS NOT NULL)::text, 'true'),
+    ('holder of a counter', (h.id IS NOT NULL)::text, 'true'),
     ('spent_yen on ' || s.spent_on, s.spent_yen::text, coalesce(d.spent_yen, 0)::text),
     ('spent_on', s.spent_on::text, greatest(s.spent_on, last.day)::text)
 ) AS f (what, stored, computed)
@@ -162,5 +212,7 @@ def questions() -> list[Question]:
         Question("payments_are_told_once", "payments", _EVENTS),
         Question("issues_are_told_once", "transfers", _ISSUES, {"issue": TRANSFER_ISSUE}),
         Question("codes_pay_once", "codes", _CODES),
+        Question("waiting_payments_moved_nothing", "waiting", _WAITING),
+        Question("approvals_are_used_for_a_payment", "approvals", _APPROVALS),
         Question("spending_counts_the_day", "holders", _SPENDING),
     ]

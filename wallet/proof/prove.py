@@ -19,6 +19,8 @@ _COUNTS: Final = text("""
 SELECT (SELECT count(*) FROM payment) AS payments,
        (SELECT count(*) FROM idempotency_key) AS keys,
        (SELECT count(*) FROM one_time_code) AS codes,
+       (SELECT count(*) FROM pending_payment) AS waiting,
+       (SELECT count(*) FROM step_up WHERE operation = 'shop') AS approvals,
        (SELECT count(*) FROM purse) AS purses,
        (SELECT count(*) FROM spending) AS holders,
        (SELECT count(*) FROM shop) + (SELECT count(*) FROM programme) AS shops_and_programmes

@@ -14,9 +14,11 @@ import msgspec
 from rich.progress import Progress, TaskID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from wallet.core.clock import Clock
+from wallet.auth.rules import Acr, FactorClass
+from wallet.core.clock import Clock, to_datetime
 from wallet.core.refusals import RefusedError
-from wallet.payments.issue_codes import EXPIRES_S_MAX, issue_codes
+from wallet.payments.issue_codes import EXPIRES_S_MAX, GivenTo, issue_codes
+from wallet.payments.rules import Level
 from wallet.replay.client import HttpClient, Response
 from wallet.replay.prepare import Scene
 from wallet.replay.read_payments import RecordedPayment
@@ -136,9 +138,19 @@ async def _tickets(
             pepper=sending.pepper,
             now_us=sending.clock(),
             expires_s=EXPIRES_S_MAX,
+            given_to=_after_pin(sending.clock()),
         )
         for payment, code in zip(chunk, codes, strict=True):
             yield _ticket(payment, code, scene)
+
+
+def _after_pin(now_us: int) -> GivenTo:
+    """Return that a code is for somebody who has just entered a PIN.
+
+    A recording does not say who was asked for one; what an amount asks for beyond is refused.
+    """
+    classes = (FactorClass.KNOWLEDGE, FactorClass.POSSESSION)
+    return GivenTo(level=Level(Acr.PIN, classes, to_datetime(now_us)))
 
 
 def _ticket(payment: RecordedPayment, code: str, scene: Scene) -> Ticket:

@@ -32,6 +32,7 @@ from wallet.ledger.rules import (
 )
 from wallet.ledger.storage import Prior, find_transfers
 from wallet.ledger.teller import Batch, Facts
+from wallet.ops.rules import ScopeKind, matches
 from wallet.programmes.queries import ProgrammeShelf
 from wallet.programmes.rules import Funding, Programme, Purse
 from wallet.vouchers import storage
@@ -121,7 +122,7 @@ class Issue:
     def decide(self, request: IssueRequest, facts: IssueFacts, batch: Batch) -> Issued | Refused:
         """Decide one request against the book; pure but for the book and the facts."""
         stops = batch.stops
-        if stops and not stops.isdisjoint(("all", "issue", f"programme:{request.programme}")):
+        if stops and matches(stops, ScopeKind.ISSUE, programme=request.programme):
             return Refused(Refusal("service_stopped"))
         programme = facts.programmes.get(request.programme)
         if programme is None:
