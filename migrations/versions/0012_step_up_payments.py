@@ -120,9 +120,7 @@ def _give_codes_a_level() -> None:
             nullable=True,
             comment="the phone that was given it; NULL: known by nobody",
         ),
-        sa.Column(
-            "helper_id", sa.UUID(), nullable=True, comment="the proxy on whose phone it is"
-        ),
+        sa.Column("helper_id", sa.UUID(), nullable=True, comment="the proxy on whose phone it is"),
         sa.Column(
             "acr",
             sa.Text(),

@@ -83,7 +83,7 @@ def described(module_database: Database, known: Known) -> Iterator[BaseSchema]:
 
 
 ASKS_NOBODY_YEN = 5_000
-"""What a card pays by itself; whoever pays more is asked on their phone, and here nobody has one."""
+"""What a card pays by itself; whoever pays more is asked on their phone, which nobody has here."""
 
 
 def operation_of(described: BaseSchema, label: str) -> APIOperation[Any, Any, Any, Any]:
@@ -171,7 +171,7 @@ def test_whatever_is_well_formed_is_paid_and_can_be_read(
         assert isinstance(case.body, dict)
         case.body["terminal_id"] = known.terminal_id
         case.body["instrument"] = {"type": "card", "value": known.card}
-        amount = case.body["amount"]
+        amount: Any = case.body["amount"]
         amount["amount"] = min(amount["amount"], ASKS_NOBODY_YEN)
         response = case.call(headers=headers)
         case.validate_response(

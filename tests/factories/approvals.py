@@ -82,7 +82,10 @@ async def ask(city: City, request: object) -> Answer:
 
 async def ask_at_once(city: City, requests: Sequence[object]) -> list[Answer]:
     """Submit the requests at once and return the answers, in one batch where there is one lane."""
-    return await asyncio.gather(*(city.teller.submit(PAY, request) for request in requests))
+    answers: list[Answer] = await asyncio.gather(
+        *(city.teller.submit(PAY, request) for request in requests)
+    )
+    return answers
 
 
 async def waiting(city: City, request: PayRequest) -> Payment:
