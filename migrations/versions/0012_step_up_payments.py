@@ -15,11 +15,15 @@ def upgrade() -> None:
     _create_pending_payment()
     _give_payments_whoever_asked()
     _give_codes_a_level()
+    op.drop_constraint(op.f("fk_step_up_device_id_device"), "step_up")
     _grant()
 
 
 def downgrade() -> None:
     """Remove them; payments that were asked for by phone must not be there any more."""
+    op.create_foreign_key(
+        op.f("fk_step_up_device_id_device"), "step_up", "device", ["device_id"], ["id"]
+    )
     op.drop_constraint(op.f("ck_one_time_code_level_is_whole"), "one_time_code")
     for column in ("authenticated_at", "classes", "acr", "helper_id", "device_id"):
         op.drop_column("one_time_code", column)

@@ -23,8 +23,9 @@ BASE_URL: Final = "http://127.0.0.1:8000"
 CONCURRENCY: Final = 64
 CONCURRENCY_MAX: Final = 1_000
 
-EXPECTED_REFUSALS: Final = frozenset({"balance_insufficient", "service_stopped"})
-"""What may be answered when all is well: somebody was left short, or somebody pulled the stop."""
+EXPECTED_REFUSALS: Final = frozenset({"balance_insufficient", "counter_only", "service_stopped"})
+"""What may be answered when all is well: somebody was left short, an amount is one that no till
+takes, or somebody pulled the stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
