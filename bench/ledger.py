@@ -66,9 +66,10 @@ class LedgerPart:
         await self._run(rate, hot=False, transfers=transfers)
         self.slice_transfers = max(WAITING, int(rate.per_s * slice_s))
 
-    async def take_turn(self) -> None:
-        """Measure a slice of each, so that noise meets both alike."""
-        for name, rate, hot in (("uniform", self.uniform, False), ("one account", self.hot, True)):
+    async def take_turn(self, *, backwards: bool) -> None:
+        """Measure a slice of each, so that noise meets both alike; ``backwards`` as in the till."""
+        kinds = (("uniform", self.uniform, False), ("one account", self.hot, True))
+        for name, rate, hot in kinds[::-1] if backwards else kinds:
             one = Rate()
             await self._run(one, hot=hot, transfers=self.slice_transfers)
             say(f"ledger, {name}: {one.per_s:,.0f} transfers/s")

@@ -41,15 +41,15 @@ class Plan:
 
 
 FULL: Final = Plan(
-    rounds=3,
+    rounds=4,
     yardstick_scale=yardstick.SCALE,
-    yardstick_s=10,
+    yardstick_s=8,
     ledger_accounts=10_000,
-    ledger_slice_s=4.0,
+    ledger_slice_s=3.0,
     ledger_warm_up_transfers=20_000,
     wallets=20_000,
     shops=2_000,
-    till_slice_s=7.0,
+    till_slice_s=5.0,
     till_warm_up_payments=3_000,
     open_loop_s=20.0,
     storm_rounds=3,
@@ -156,10 +156,11 @@ async def _take_turns(stage: Stage, plan: Plan, measured: Measured) -> None:
     await _measure_yardstick(stage, plan, measured)
     for number in range(1, plan.rounds + 1):
         say(f"round {number} of {plan.rounds}")
+        backwards = number % 2 == 0
         if measured.ledger is not None:
-            await measured.ledger.take_turn()
+            await measured.ledger.take_turn(backwards=backwards)
         if measured.till is not None:
-            await measured.till.take_turn()
+            await measured.till.take_turn(backwards=backwards)
         await _measure_yardstick(stage, plan, measured)
 
 

@@ -170,9 +170,14 @@ class TillPart:
             result, _ = await self._run(f"{name}, warming up", server, registers, count)
             self.sizes[name] = max(CONNECTIONS, int(result.answered / result.seconds * slice_s))
 
-    async def take_turn(self) -> None:
-        """Measure one slice of each kind, so that noise meets them alike."""
-        for name, server, registers, tally in self._kinds():
+    async def take_turn(self, *, backwards: bool) -> None:
+        """Measure one slice of each kind, so that noise meets them alike.
+
+        Whoever comes first finds the caches full of the yardstick's pages; that changes with
+        ``backwards``.
+        """
+        kinds = tuple(self._kinds())
+        for name, server, registers, tally in kinds[::-1] if backwards else kinds:
             result, used_s = await self._run(name, server, registers, self.sizes[name])
             tally.add(result, server_cpu_s=used_s)
 
