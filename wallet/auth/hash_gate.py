@@ -106,6 +106,8 @@ class HashGate:
         # One turn more than there are threads: its holder asks the database while they hash.
         self._turns = asyncio.Semaphore(self.workers + 1)
         self._threads = ThreadPoolExecutor(self.workers, "hash", initializer=_step_back)
+        # Before anybody comes, so that even the first crowd is told how long it would wait.
+        self._threads.submit(self._hasher.verify, None, "")
 
     @classmethod
     def of(cls, settings: Settings) -> "HashGate":
