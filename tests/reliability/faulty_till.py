@@ -11,10 +11,11 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NoReturn
 
-from wallet import cli, planes
+from wallet import cli
 from wallet.core.database import Connection, connect
 from wallet.ledger import storage, teller
 from wallet.ledger.book import Book
+from wallet.planes import frame
 
 BATCH_MIN: Final = 24
 """Payments in the batch that ``in_a_crowd`` waits for."""
@@ -82,7 +83,7 @@ def not_durable() -> None:
         await connection.execute("SET synchronous_commit = off")
         return connection
 
-    _replace(planes, "connect", connect_carelessly)
+    _replace(frame, "connect", connect_carelessly)
 
 
 FAULTS: Final[dict[str, Callable[[], None]]] = {
