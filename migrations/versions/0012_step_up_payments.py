@@ -75,13 +75,6 @@ def _create_pending_payment() -> None:
         unique=True,
         postgresql_where=sa.text("decided_at IS NULL"),
     )
-    op.create_index(
-        "ix_pending_payment_expires_at",
-        "pending_payment",
-        ["expires_at"],
-        unique=False,
-        postgresql_where=sa.text("decided_at IS NULL AND amount_yen > 0"),
-    )
 
 
 def _give_payments_whoever_asked() -> None:

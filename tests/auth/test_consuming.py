@@ -1,9 +1,10 @@
 """Challenges in batches of money: used up once, for their operation only, by look-ups alone."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,21 +17,25 @@ from tests.factories.moments import NOW, NOW_US
 from tests.factories.phones import Phone, make_phone
 from tests.payments.test_batches import is_look_up, plan_of
 from tests.servers import Database
-from wallet.auth import step_up_storage as storage
 from wallet.auth.queries import list_challenges
 from wallet.auth.rules import Acr, StepUp, check_step_up, op_hash
 from wallet.auth.step_up_storage import (
+    INSERT,
+    LOCK,
+    SETTLE,
     Challenge,
-    Consumption,
-    consume_step_ups,
-    count_recent,
     insert_step_ups,
-    lock_step_ups,
     requested,
+    step_up_from,
 )
 from wallet.core.database import Connection, connect, read
 from wallet.core.outbox import append
 
+_LOCK = LOCK.format(ids="$1")
+_SETTLE = SETTLE.format(
+    now="$1", ids="$2", op_hashes="$3", failures="$4", passed_at="$5", acrs="$6", classes="$7",
+    consumed_by="$8",
+)  # fmt: skip
 _CONSUMED = text("SELECT consumed_by, consumed_at FROM step_up WHERE id = :id")
 
 
@@ -56,9 +61,32 @@ async def till(engine: AsyncEngine, module_database: Database) -> AsyncIterator[
         await connection.close()
 
 
-def use_of(challenge: Challenge, *, by: UUID | None = None) -> Consumption:
-    """Return the use of a challenge for its operation."""
-    return Consumption(challenge.id, challenge.op_hash, by or uuid4())
+async def lock(connection: Connection, challenge_ids: Collection[UUID]) -> dict[UUID, StepUp]:
+    """Lock challenges until the transaction ends, and return those there are."""
+    rows = await connection.fetch(_LOCK, list(challenge_ids))
+    return {row[0]: step_up_from(row) for row in rows}
+
+
+async def settle(connection: Connection, step_ups: Sequence[StepUp], *, now: datetime) -> set[UUID]:
+    """Write challenges as a batch leaves them; return those that were as it had found them."""
+    rows = await connection.fetch(
+        _SETTLE,
+        now,
+        [one.id for one in step_ups],
+        [one.op_hash for one in step_ups],
+        [one.failures for one in step_ups],
+        [one.passed_at for one in step_ups],
+        [one.passed_acr for one in step_ups],
+        [None if one.passed_at is None else "knowledge" for one in step_ups],
+        [one.consumed_by for one in step_ups],
+    )
+    return {row[0] for row in rows}
+
+
+async def use_of(till: Till, *challenges: Challenge, **changes: Any) -> list[StepUp]:  # noqa: ANN401 - fields of many types
+    """Return challenges as they stand, each used for a payment of its own."""
+    found = await lock(till.connection, [one.id for one in challenges])
+    return [replace(found[one.id], **{"consumed_by": uuid4(), **changes}) for one in challenges]
 
 
 async def passed_challenge(till: Till) -> Challenge:
@@ -82,7 +110,7 @@ async def test_a_batch_sees_a_challenge_as_it_stands(till: Till) -> None:
     passed = await passed_challenge(till)
     asked = [waiting.id, passed.id, uuid4()]
     async with till.connection.transaction():
-        found = await lock_step_ups(till.connection, asked)
+        found = await lock(till.connection, asked)
     assert set(found) == {waiting.id, passed.id}
     assert found[passed.id] == StepUp(
         id=passed.id,
@@ -110,32 +138,30 @@ async def test_a_batch_sees_a_challenge_as_it_stands(till: Till) -> None:
 
 
 async def test_a_batch_without_challenges_asks_nothing(till: Till) -> None:
-    assert await lock_step_ups(till.connection, []) == {}
     await insert_step_ups(till.connection, [])
 
 
 async def test_a_challenge_is_used_up_by_what_the_money_moved_for(till: Till) -> None:
     challenges = [await passed_challenge(till) for _ in range(3)]
-    uses = [use_of(challenge) for challenge in challenges]
-    used = await consume_step_ups(till.connection, uses, now=NOW)
-    assert used == {challenge.id for challenge in challenges}
+    uses = await use_of(till, *challenges)
+    assert await settle(till.connection, uses, now=NOW) == {one.id for one in challenges}
     for challenge, use in zip(challenges, uses, strict=True):
         assert await consumed_by(till, challenge) == use.consumed_by
-    assert await consume_step_ups(till.connection, uses, now=NOW) == set()
+    assert await settle(till.connection, uses, now=NOW) == set()
 
 
 @pytest.mark.attack(20)
 async def test_one_yen_more_does_not_use_the_challenge(till: Till) -> None:
     challenge = await passed_challenge(till)
-    other = replace(use_of(challenge), op_hash=op_hash({"amount": 12_001}))
-    assert await consume_step_ups(till.connection, [other], now=NOW) == set()
+    others = await use_of(till, challenge, op_hash=op_hash({"amount": 12_001}))
+    assert await settle(till.connection, others, now=NOW) == set()
     assert await consumed_by(till, challenge) is None
 
 
 @pytest.mark.asvs("v5.0.0-2.3.1")
 async def test_a_challenge_nobody_passed_is_not_used(till: Till) -> None:
     challenge = await challenge_to(till.engine, till.phone)
-    assert await consume_step_ups(till.connection, [use_of(challenge)], now=NOW) == set()
+    assert await settle(till.connection, await use_of(till, challenge), now=NOW) == set()
 
 
 @pytest.mark.parametrize(("seconds", "good"), [(119, True), (120, False)])
@@ -144,8 +170,18 @@ async def test_a_challenge_that_has_expired_is_not_used(
 ) -> None:
     challenge = await passed_challenge(till)
     then = NOW + timedelta(seconds=seconds)
-    used = await consume_step_ups(till.connection, [use_of(challenge)], now=then)
-    assert bool(used) is good
+    assert bool(await settle(till.connection, await use_of(till, challenge), now=then)) is good
+
+
+async def test_what_was_answered_but_not_used_can_be_used_later(till: Till) -> None:
+    wrong, right = [await challenge_to(till.engine, till.phone) for _ in range(2)]
+    failed = await use_of(till, wrong, consumed_by=None, failures=1)
+    passed = await use_of(till, right, consumed_by=None, passed_at=NOW, passed_acr=Acr.PIN)
+    assert await settle(till.connection, [*failed, *passed], now=NOW) == {wrong.id, right.id}
+    assert await lock(till.connection, [wrong.id, right.id]) == {
+        wrong.id: failed[0], right.id: passed[0],
+    }  # fmt: skip
+    assert await settle(till.connection, await use_of(till, right), now=NOW) == {right.id}
 
 
 @pytest.mark.attack(19)
@@ -154,12 +190,12 @@ async def test_of_fifty_payments_on_one_challenge_one_moves_money(till: Till) ->
     challenge = await passed_challenge(till)
     connections = [await connect(till.url, application_name="tests") for _ in range(5)]
     busy = [asyncio.Lock() for _ in connections]
-    uses = [use_of(challenge) for _ in range(50)]
+    uses = [one for _ in range(50) for one in await use_of(till, challenge)]
 
     async def pay(number: int) -> bool:
         connection = connections[number % len(connections)]
         async with busy[number % len(connections)], connection.transaction():
-            found = await lock_step_ups(connection, [challenge.id])
+            found = await lock(connection, [challenge.id])
             refusal = check_step_up(
                 found[challenge.id],
                 principal_id=till.phone.principal_id,
@@ -167,7 +203,7 @@ async def test_of_fifty_payments_on_one_challenge_one_moves_money(till: Till) ->
                 requirement=requires(Acr.PIN),
                 now=NOW,
             )
-            used = await consume_step_ups(connection, [uses[number]], now=NOW)
+            used = await settle(connection, [uses[number]], now=NOW)
             # What the batch decides by and what the table holds never differ.
             assert (refusal is None) == bool(used)
             return bool(used)
@@ -186,10 +222,10 @@ async def test_a_batch_that_is_undone_gives_the_challenge_back(till: Till) -> No
     challenge = await passed_challenge(till)
     transaction = till.connection.transaction()
     await transaction.start()
-    assert await consume_step_ups(till.connection, [use_of(challenge)], now=NOW)
+    assert await settle(till.connection, await use_of(till, challenge), now=NOW)
     await transaction.rollback()
     assert await consumed_by(till, challenge) is None
-    assert await consume_step_ups(till.connection, [use_of(challenge)], now=NOW)
+    assert await settle(till.connection, await use_of(till, challenge), now=NOW)
 
 
 async def test_batches_that_lock_the_same_challenges_do_not_wait_in_a_ring(till: Till) -> None:
@@ -197,13 +233,13 @@ async def test_batches_that_lock_the_same_challenges_do_not_wait_in_a_ring(till:
     ids = [challenge.id for challenge in challenges]
     other = await connect(till.url, application_name="tests")
 
-    async def lock(connection: Connection, asked: list[UUID]) -> None:
+    async def lock_all(connection: Connection, asked: list[UUID]) -> None:
         for _ in range(20):
             async with connection.transaction():
-                assert len(await lock_step_ups(connection, asked)) == 6
+                assert len(await lock(connection, asked)) == 6
 
     try:
-        await asyncio.gather(lock(till.connection, ids), lock(other, ids[::-1]))
+        await asyncio.gather(lock_all(till.connection, ids), lock_all(other, ids[::-1]))
     finally:
         await other.close()
 
@@ -234,21 +270,8 @@ async def test_what_a_batch_writes_is_what_a_door_writes(till: Till) -> None:
     await pass_by_finger(till.engine, till.phone, made[-1])
 
 
-@pytest.mark.attack(12)
-async def test_a_batch_counts_how_often_somebody_was_asked(till: Till) -> None:
-    stranger = await make_phone(till.engine)
-    for _ in range(3):
-        await challenge_to(till.engine, till.phone)
-    asked = [till.phone.principal_id, stranger.principal_id]
-    before, since = NOW - timedelta(seconds=1), NOW
-    assert await count_recent(till.connection, asked, since=before) == dict(
-        zip(asked, [3, 0], strict=True)
-    )
-    assert set((await count_recent(till.connection, asked, since=since)).values()) == {0}
-
-
-@pytest.mark.parametrize("name", ["INSERT", "_LOCK", "_CONSUME", "_COUNT_RECENT"])
+@pytest.mark.parametrize("statement", [INSERT, _LOCK, _SETTLE], ids=["insert", "lock", "settle"])
 async def test_statements_of_batches_are_look_ups_on_an_empty_table(
-    module_database: Database, name: str
+    module_database: Database, statement: str
 ) -> None:
-    assert is_look_up(await plan_of(module_database, getattr(storage, name)))
+    assert is_look_up(await plan_of(module_database, statement))

@@ -1,10 +1,12 @@
 """What a challenge is bound to, and whether one that was passed lets an operation through."""
 
+import hashlib
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -47,6 +49,23 @@ def test_the_known_operation_has_the_known_hash_and_challenge() -> None:
 
 def test_the_order_of_names_does_not_matter() -> None:
     assert op_hash(dict(reversed(OPERATION.items()))).hex() == HASH
+
+
+@given(
+    st.dictionaries(
+        st.text(), st.text() | st.integers(-(2**54), 2**54) | st.booleans() | st.none(), max_size=8
+    )
+)
+def test_whatever_an_operation_says_is_hashed_in_its_canonical_form(
+    fields: dict[str, Any],
+) -> None:
+    try:
+        canonical = rfc8785.dumps(fields)
+    except ValueError:
+        with pytest.raises(ValueError):  # noqa: PT011 - in whose words does not matter
+            op_hash(fields)
+    else:
+        assert op_hash(fields) == hashlib.sha256(canonical).digest()
 
 
 @pytest.mark.attack(20)

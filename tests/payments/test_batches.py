@@ -1,27 +1,33 @@
 """What a batch costs, and that its statements never read a whole table."""
 
 import re
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.factories.approvals import ask_at_once, by_phone, make_rich, shown_by, signed_answer
 from tests.factories.city import City, make_city
 from tests.factories.payments import ask_together, by_card, fresh, make_payer
 from tests.factories.people import make_card
 from tests.servers import Database
 from wallet.core.database import Connection, connect
 from wallet.ledger.teller import Teller
-from wallet.payments import by_phone, history, queries, record, step_up, storage, waiting
+from wallet.payments import by_phone as by_phone_module
+from wallet.payments import history, queries, record, step_up, storage, waiting
 from wallet.payments.pay import Paid
-from wallet.payments.rules import PayRequest
+from wallet.payments.rules import Payment, PayRequest
 
 STATEMENTS = {
     f"{module.__name__}.{name}": text
-    for module in (storage, queries, history, waiting, step_up, by_phone, record)
+    for module in (storage, queries, history, waiting, step_up, by_phone_module, record)
     for name, text in vars(module).items()
     if name.startswith("_")
     and isinstance(text, str)
     and re.match(r"\s*(SELECT|INSERT|UPDATE|WITH)\b[^{]*\Z", text)
 }
+
+OF_STEP_UP = {name for name in STATEMENTS if re.search(r"\.(step_up|waiting|by_phone)\.", name)}
 
 
 async def requests_of(city: City, count: int) -> list[PayRequest]:
@@ -37,34 +43,77 @@ async def requests_of(city: City, count: int) -> list[PayRequest]:
     return requests
 
 
-async def test_a_batch_of_fifty_asks_the_database_no_more_often_than_one_of_two(
-    database: Database,
-) -> None:
+@asynccontextmanager
+async def listening(city: City) -> AsyncIterator[tuple[City, list[str]]]:
+    """Yield the city with a teller of one lane, and what that has asked the database for."""
     asked: list[str] = []
 
     async def connect_and_listen() -> Connection:
-        connection = await connect(database.application_url, application_name="tests")
+        connection = await connect(city.database_url, application_name="tests")
         connection.add_query_logger(lambda record: asked.append(record.query))
         return connection
 
-    async with make_city(database.application_url) as city:
-        few, many = await requests_of(city, 2), await requests_of(city, 50)
-        warm = await requests_of(city, 2)
-        teller = Teller(connect=connect_and_listen, clock=city.clock, lanes=1)
-        await teller.start()
-        listening = City(**{**vars(city), "teller": teller})
-        try:
-            counts = []
-            for requests in (warm, few, many):
-                asked.clear()
-                answers = await ask_together(listening, requests)
-                assert all(isinstance(one, Paid) for one in answers)
-                counts.append(len(asked))
-        finally:
-            await teller.close()
+    teller = Teller(connect=connect_and_listen, clock=city.clock, lanes=1)
+    await teller.start()
+    try:
+        yield City(**{**vars(city), "teller": teller}), asked
+    finally:
+        await teller.close()
+
+
+async def test_a_batch_of_fifty_asks_the_database_no_more_often_than_one_of_two(
+    database: Database,
+) -> None:
+    async with make_city(database.application_url) as city, listening(city) as (heard, asked):
+        counts = []
+        for requests in [await requests_of(city, count) for count in (2, 2, 50)]:
+            asked.clear()
+            answers = await ask_together(heard, requests)
+            assert all(isinstance(one, Paid) for one in answers)
+            counts.append(len(asked))
     # The first batch reads the programmes and the shop's account, which the later ones remember.
     assert counts[1] == counts[2] <= counts[0], "\n".join(asked)
     assert asked.count("BEGIN") == asked.count("COMMIT") == 1
+    # Nobody in it had to be asked for more, and so nothing was looked up for that.
+    assert heard_of(asked)
+    assert not heard_of(asked) & OF_STEP_UP
+
+
+async def test_payments_that_wait_and_their_answers_are_settled_in_batches_as_well(
+    database: Database,
+) -> None:
+    async with make_city(database.application_url) as city, listening(city) as (heard, asked):
+        counts: dict[str, list[int]] = {"scan": [], "answer": [], "pay": []}
+        for payers in [[await make_rich(city) for _ in range(count)] for count in (2, 2, 20)]:
+            scans = [await shown_by(city, payer) for payer in payers]
+            asked.clear()
+            waiting = await decided(heard, scans, state="requires_step_up")
+            counts["scan"].append(len(asked))
+            assert heard_of(asked) & OF_STEP_UP
+            pairs = zip(payers, waiting, strict=True)
+            answers = [await signed_answer(city, payer.phone, one) for payer, one in pairs]
+            asked.clear()
+            await decided(heard, answers, state="succeeded")
+            counts["answer"].append(len(asked))
+            small = [by_phone(city, payer.phone, amount_yen=1_000) for payer in payers]
+            asked.clear()
+            await decided(heard, small, state="succeeded")
+            counts["pay"].append(len(asked))
+    for kind, (first, few, many) in counts.items():
+        assert few == many <= first, kind
+
+
+async def decided(city: City, requests: Sequence[object], *, state: str) -> list[Payment]:
+    """Submit requests at once and return their payments, which are all in one state."""
+    answers = await ask_at_once(city, requests)
+    payments = [one.payment for one in answers if isinstance(one, Paid)]
+    assert [one.state for one in payments] == [state] * len(requests)
+    return payments
+
+
+def heard_of(asked: Collection[str]) -> set[str]:
+    """Return the names of the statements that were asked."""
+    return {name for name, text in STATEMENTS.items() if text in asked}
 
 
 @pytest.mark.parametrize("name", STATEMENTS)

@@ -18,13 +18,14 @@ from tests.factories.approvals import (
     make_rich,
     told,
 )
-from tests.factories.city import City
+from tests.factories.city import City, make_city
 from tests.factories.merchants import make_merchant
 from tests.factories.payments import change, engage, make_payer, release
 from tests.factories.phones import Phone, make_phone, sign_in
 from tests.factories.planting import failed
 from tests.factories.residents import Resident, make_resident, make_visitor, within
 from tests.factories.vouchers import give
+from tests.servers import Database
 from tests.soft_device import SoftKey
 from wallet.auth.revoke_sessions import revoke_sessions
 from wallet.auth.rules import Acr
@@ -148,6 +149,30 @@ async def test_fifty_requests_on_one_approval_pay_once(city: City) -> None:
     refused = [one.refusal.code for one in answers if isinstance(one, Refused)]
     assert refused == ["step_up_used"] * 25
     assert await left_of(city, payer) == 30_000 - ABOVE
+
+
+@pytest.mark.parametrize("answered_first", [True, False])
+async def test_an_answer_and_its_payment_may_share_a_batch(
+    database: Database, *, answered_first: bool
+) -> None:
+    async with make_city(database.application_url, lanes=1) as city:
+        payer = await make_rich(city)
+        request = by_phone(city, payer.phone)
+        challenge = (await challenged(city, request)).challenge
+        signature = payer.phone.soft.sign_challenge(challenge.challenge)
+        answer = AnswerChallenge(challenge.id, claim_of(city, payer.phone), signature, None)
+        named = again(city, payer.phone, request, step_up_id=challenge.id)
+        both = [answer, named] if answered_first else [named, answer]
+        told_both = dict(zip(map(type, both), await ask_at_once(city, both), strict=True))
+        assert told_both[AnswerChallenge] == Approved(challenge.id)
+        if answered_first:
+            assert isinstance(told_both[PayByPhone], Paid)
+        else:
+            refused = told_both[PayByPhone]
+            assert isinstance(refused, Refused)
+            assert refused.refusal.code == "step_up_not_passed"
+            await paid_by(city, again(city, payer.phone, named))
+        assert await left_of(city, payer) == 30_000 - ABOVE
 
 
 async def test_an_approval_that_was_not_given_or_came_too_late_is_none(city: City) -> None:

@@ -47,8 +47,10 @@ BODIES: Final[Mapping[str, Callable[[Ids], dict[str, Any]]]] = {
 }
 """Bodies that name something, by the operation. A door that comes to name something comes here."""
 
-ELSEWHERE: Final = frozenset({"begin_identity"})
-"""Asks the identity app first, which is not there: tests/people/test_identity.py tries it."""
+ELSEWHERE: Final = frozenset({"begin_identity", "pay_shop", "respond_to_challenge"})
+"""The first asks the identity app, which is not there: tests/people/test_identity.py tries it. The
+others are about money, and tried below.
+"""
 
 OWN_NAMES: Final = (r"req_[0-9a-f]{32}", r'"support_code":"[^"]*"')
 """What is different in every answer."""

@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tests.factories.approvals import make_rich, shown_by, waiting
+from tests.factories.city import make_city
 from tests.factories.ledger import account, codes, fund, open_accounts, open_teller, pending
 from tests.factories.moments import NOW_US
 from tests.patience import until
@@ -21,6 +23,7 @@ from wallet.core.database import make_engine, read
 from wallet.ledger.queries import lookup_accounts
 from wallet.ledger.storage import EXPIRED_HOLDS_MAX
 from wallet.ledger.verify_seals import verify_seals
+from wallet.proof import prove
 from wallet.worker import release_holds, run_worker
 
 PATIENCE_S = 20.0
@@ -73,6 +76,31 @@ async def test_holds_run_out_although_nobody_pays(
         ids = (await connection.execute(text("SELECT id FROM account"))).scalars()
         accounts = await lookup_accounts(connection, list(ids))
     assert {one.balance.debits_pending for one in accounts} == {0}
+
+
+async def test_payments_that_wait_too_long_are_declined_although_nobody_asks(
+    database: Database, engine: AsyncEngine, clock: TestClock
+) -> None:
+    async with make_city(database.application_url, clock=clock) as city:
+        for _ in range(3):
+            await waiting(city, await shown_by(city, await make_rich(city)))
+        clock.advance(seconds=180)
+        in_time = await waiting(city, await shown_by(city, await make_rich(city)))
+        working = asyncio.create_task(
+            run_worker(database_url=database.application_url, clock=clock, pause_s=0.05)
+        )
+
+        async def is_done() -> bool:
+            return await count(engine, "payment WHERE state = 'declined'") == 3
+
+        await until(is_done)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        left = await count(
+            engine, f"pending_payment WHERE decided_at IS NULL AND id = '{in_time.id}'"
+        )
+        assert left == 1
+        assert (await prove(city.engine, now_us=clock())).ok
 
 
 async def test_a_worker_seals_and_releases_until_it_is_cancelled(

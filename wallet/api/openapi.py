@@ -13,7 +13,7 @@ from wallet.api.render import PaymentBody, PaymentListBody
 from wallet.api.render_status import StatusBody
 from wallet.api.till import PATH, PayBody
 
-_REF: Final = "#/components/schemas/{name}"
+REF: Final = "#/components/schemas/{name}"
 
 _STRING: Final = {"type": "string"}
 _WORDS: Final = {
@@ -63,7 +63,7 @@ _MEANINGS: Final = {
     401: "Nobody known: no key or session, or one that is unknown or over",
     402: "Declined: balance, limit or rule",
     403: "A key of the wrong mode, or the merchant is suspended",
-    404: "There is no such thing for this merchant",
+    404: "There is no such thing, or none of the caller's",
     408: "The body did not arrive in time",
     409: "The code has been used before",
     410: "The code has expired",
@@ -81,7 +81,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 def problems(*statuses: int) -> Responses:
     """Return the responses that are problems, for these statuses."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name="Problem")}}}
+    content = {MEDIA_TYPE: {"schema": {"$ref": REF.format(name="Problem")}}}
     return {
         status: {
             "description": _MEANINGS[status],
@@ -104,14 +104,14 @@ def _headers_of(status: int) -> dict[str, Any]:
 
 def component(name: str, description: str) -> dict[str, Any]:
     """Return a JSON response of the named schema."""
-    schema = {"$ref": _REF.format(name=name)}
+    schema = {"$ref": REF.format(name=name)}
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 AUTHENTICATED_PROBLEMS: Final = problems(401, 403, 500, 503)
 """What any door for merchants may answer."""
 
-_KEY: Final = {
+IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": True,
@@ -131,7 +131,7 @@ _EXAMPLE: Final = {
 
 def _pay_operation() -> dict[str, Any]:
     replayed = {"Idempotent-Replayed": {"schema": _STRING, "description": "true for a repeat"}}
-    body = {"schema": {"$ref": _REF.format(name="PayBody")}, "example": _EXAMPLE}
+    body = {"schema": {"$ref": REF.format(name="PayBody")}, "example": _EXAMPLE}
     created = component("PaymentBody", "Paid, now or when this was first asked")
     waits = component("PaymentBody", "Not final: the payer is asked to approve it on their phone")
     return {
@@ -143,9 +143,9 @@ def _pay_operation() -> dict[str, Any]:
         " it on their phone within three minutes, with the number on the shop's screen. Ask again,"
         " with the same key or by the payment's address, until it is final.",
         "operationId": "create_payment",
-        "parameters": [_KEY],
+        "parameters": [IDEMPOTENCY_KEY],
         "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": _by_text(
+        "responses": by_status(
             {
                 201: {**created, "headers": replayed},
                 202: {**waits, "headers": replayed},
@@ -161,7 +161,8 @@ def _pay_operation() -> dict[str, Any]:
     }
 
 
-def _by_text(responses: Responses) -> dict[str, Any]:
+def by_status(responses: Responses) -> dict[str, Any]:
+    """Return responses as a document written by hand has them."""
     return {str(status): responses[status] for status in sorted(responses, key=str)}
 
 
@@ -184,11 +185,11 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         for operation in path.values():
             _correct(operation)
     _, schemas = msgspec.json.schema_components(
-        [PayBody, PaymentBody, PaymentListBody, StatusBody], ref_template=_REF
+        [PayBody, PaymentBody, PaymentListBody, StatusBody], ref_template=REF
     )
     components = document.setdefault("components", {})
     known = {k: v for k, v in components.get("schemas", {}).items() if k not in _FRAMEWORK_SCHEMAS}
-    components["schemas"] = {**known, **_portable(schemas), "Problem": PROBLEM_SCHEMA}
+    components["schemas"] = {**known, **portable(schemas), "Problem": PROBLEM_SCHEMA}
     components["securitySchemes"] = {
         "api_key": {"type": "http", "scheme": "bearer", "description": "sk_test_… or sk_live_…"}
     }
@@ -209,17 +210,17 @@ def _correct(operation: dict[str, Any]) -> None:
             content["application/json"] = {"schema": content["application/json"]["schema"]}
 
 
-def _portable(node: Any) -> Any:  # noqa: ANN401 - JSON
+def portable(node: Any) -> Any:  # noqa: ANN401 - JSON
     """Return a schema as other languages read it.
 
     JSON Schema has ECMA-262's patterns, where the end is ``$`` and never before a line break; and
     a docstring is Markdown without its indentation.
     """
     if isinstance(node, list):
-        return [_portable(one) for one in node]
+        return [portable(one) for one in node]
     if not isinstance(node, dict):
         return node
-    made = {name: _portable(one) for name, one in node.items()}
+    made = {name: portable(one) for name, one in node.items()}
     if isinstance(pattern := made.get("pattern"), str):
         made["pattern"] = pattern.replace(r"\Z", "$")
     if isinstance(description := made.get("description"), str):

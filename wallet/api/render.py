@@ -94,20 +94,20 @@ class ReceiptBody(msgspec.Struct, frozen=True, gc=False):
 
 def receipt_body(payment: Payment, *, livemode: bool) -> ReceiptBody:
     """Return a payment as its payer sees it."""
-    seen = payment_body(payment, livemode=livemode)
+    waits = payment.waiting is not None
     return ReceiptBody(
-        seen.id,
-        seen.object,
+        public_id("pay", payment.id),
+        "payment",
         livemode,
-        seen.status,
-        seen.paid,
-        seen.final,
-        seen.amount,
-        seen.funding,
-        seen.instrument,
+        payment.state,  # type: ignore[arg-type] # one of the three
+        payment.refusal is None and not waits,
+        not waits,
+        MoneyBody(payment.amount_yen),
+        _funding(payment),
+        InstrumentBody(payment.instrument),  # type: ignore[arg-type] # the database checks the three
         None if payment.wallet_id is None else public_id("wal", payment.wallet_id),
-        seen.shop_id,
-        seen.created_at,
+        public_id("shp", payment.shop_id),
+        rfc3339(to_microseconds(payment.created_at)),
     )
 
 
@@ -124,11 +124,8 @@ def payment_body(payment: Payment, *, livemode: bool) -> PaymentBody:
         waiting is None,
         payment.merchant_payment_id,
         MoneyBody(payment.amount_yen),
-        [
-            FundingBody(part.programme, part.funding, MoneyBody(part.amount_yen))  # type: ignore[arg-type] # the database checks the three
-            for part in payment.parts
-        ],
-        InstrumentBody(payment.instrument),  # type: ignore[arg-type] # the same
+        _funding(payment),
+        InstrumentBody(payment.instrument),  # type: ignore[arg-type] # the database checks the three
         public_id("shp", payment.shop_id),
         public_id("ter", payment.terminal_id),
         payment.description,
@@ -138,3 +135,10 @@ def payment_body(payment: Payment, *, livemode: bool) -> PaymentBody:
         else StepUpBody(waiting.number, rfc3339(to_microseconds(waiting.expires_at))),
         rfc3339(to_microseconds(payment.created_at)),
     )
+
+
+def _funding(payment: Payment) -> list[FundingBody]:
+    return [
+        FundingBody(part.programme, part.funding, MoneyBody(part.amount_yen))  # type: ignore[arg-type] # as above
+        for part in payment.parts
+    ]

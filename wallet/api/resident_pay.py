@@ -25,7 +25,7 @@ from wallet.api.hot_door import (
     text_of,
 )
 from wallet.api.problems import ProblemError, RenderedProblem, render
-from wallet.api.render import receipt_body
+from wallet.api.render import ReceiptBody, receipt_body
 from wallet.api.till import Amount
 from wallet.auth.authenticate import Caller, authenticate
 from wallet.auth.evidence import Evidence, PasskeyAnswer, PinEntered, TotpEntered
@@ -44,7 +44,8 @@ from wallet.payments.pay import Answer, Approved, Challenged, Paid, Pay, Refused
 from wallet.payments.queries import find_terminal
 
 PAY_PATH: Final = "/app/v1/payments"
-_RESPOND_PATH: Final = re.compile(r"/app/v1/challenges/([^/]+)/respond")
+RESPOND_PATH: Final = "/app/v1/challenges/{challenge_id}/respond"
+_RESPOND_PATH: Final = re.compile(RESPOND_PATH.format(challenge_id="([^/]+)"))
 
 STEP_UP_HEADER: Final = b"step-up"
 
@@ -114,7 +115,7 @@ class RespondedBody(msgspec.Struct, frozen=True):
 
     challenge_id: str
     status: Literal["passed"]
-    payment: Any
+    payment: ReceiptBody | None
 
 
 _decode_pay = msgspec.json.Decoder(PayByPhoneBody).decode
@@ -156,23 +157,27 @@ class MoneyDoor:
     async def _answer(
         self, scope: Scope, receive: Receive, payment_id: UUID, request_id: str
     ) -> RenderedProblem:
+        if scope["method"] != "POST":
+            problem = render(Refusal("method_not_allowed"), request_id=request_id)
+            problem.headers.append((b"allow", b"POST"))
+            return problem
         headers = headers_of(scope["headers"])
         if not headers.get(b"authorization") or not headers.get(b"dpop"):
             raise ProblemError("signed_out")
         body = await read_body(receive, headers, self._body_bytes_max)
         call = _Call(scope, headers, body)
+        claim = self._claim(call)
         found = _RESPOND_PATH.fullmatch(scope["path"])
         if found is None:
-            answer = await self._pay_shop(call, payment_id)
+            answer = await self._pay_shop(call, claim, payment_id)
             return self._render(answer, request_id)
         challenge_id = parse_public_id("chl", found[1])
         if challenge_id is None:
             raise ProblemError("step_up_unknown")
-        answer = await self._respond(call, challenge_id)
+        answer = await self._respond(call, claim, challenge_id)
         return self._render(answer, request_id, challenge_id=challenge_id)
 
-    async def _pay_shop(self, call: "_Call", payment_id: UUID) -> Answer:
-        claim = self._claim(call)
+    async def _pay_shop(self, call: "_Call", claim: Claim, payment_id: UUID) -> Answer:
         key = idempotency_key(call.headers)
         body = parse(call.body, _decode_pay, invalid=_INVALID)
         answer: Answer = await self._teller.submit(
@@ -204,8 +209,7 @@ class MoneyDoor:
             raise ProblemError("terminal_unknown")
         return terminal_id
 
-    async def _respond(self, call: "_Call", challenge_id: UUID) -> Answer:
-        claim = self._claim(call)
+    async def _respond(self, call: "_Call", claim: Claim, challenge_id: UUID) -> Answer:
         body = parse(call.body, _decode_respond, invalid=_INVALID)
         if isinstance(body, ByVerifiedKey):
             signature = decode_base64url(body.signature)
@@ -317,10 +321,8 @@ class MoneyDoors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Choose the way."""
-        if (
-            scope["type"] == "http"
-            and scope["method"] == "POST"
-            and (scope["path"] == PAY_PATH or _RESPOND_PATH.fullmatch(scope["path"]))
+        if scope["type"] == "http" and (
+            scope["path"] == PAY_PATH or _RESPOND_PATH.fullmatch(scope["path"])
         ):
             await scope["app"].state.money_door(scope, receive, send)
         else:
@@ -370,7 +372,7 @@ def challenge_facts(challenge: Challenge, *, now_us: int) -> dict[str, Any]:
     }
 
 
-def _passed(challenge_id: UUID, payment: Any) -> RenderedProblem:  # noqa: ANN401 - JSON or None
+def _passed(challenge_id: UUID, payment: ReceiptBody | None) -> RenderedProblem:
     body = RespondedBody(public_id("chl", challenge_id), "passed", payment)
     return RenderedProblem(200, [*_JSON], _encode(body))
 

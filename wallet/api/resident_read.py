@@ -57,7 +57,7 @@ class PurseAnswer(AppAnswer):
     expires_on: date
 
 
-class WalletAnswer(AppAnswer):
+class HomeWalletAnswer(AppAnswer):
     """A wallet: as whom one reaches it, and what is in it; yen."""
 
     id: str
@@ -69,7 +69,7 @@ class WalletAnswer(AppAnswer):
 class HomeAnswer(AppAnswer):
     """The first page of the app, in one answer."""
 
-    wallets: list[WalletAnswer]
+    wallets: list[HomeWalletAnswer]
     challenges: int
     cooling_until: datetime | None
 
@@ -160,9 +160,9 @@ async def home(request: Request, resident: AnyResident, response: Response) -> A
     return told
 
 
-def _wallet(reach: Reach, purses: list[PurseSeen]) -> WalletAnswer:
+def _wallet(reach: Reach, purses: list[PurseSeen]) -> HomeWalletAnswer:
     own = [one for one in purses if one.wallet_id == reach.wallet_id]
-    return WalletAnswer(
+    return HomeWalletAnswer(
         id=public_id("wal", reach.wallet_id),
         role=reach.role,
         available=sum(one.available_yen for one in own),

@@ -18,7 +18,6 @@ import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -47,6 +46,7 @@ PROOF_REPLAYED: Final = Refusal("proof_replayed")
 
 # 32 and 64 bytes are 43 and 86 characters of base64url without padding.
 _COMPACT: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{86})")
+_HTU: Final = re.compile(r"(?i:https?)://[^/?#\s]+(/[^?#]*)")
 _COORDINATE: Final = r"^[A-Za-z0-9_-]{43}\Z"
 _JTI: Final = r"^[!-~]{16,128}\Z"
 _MOMENT: Final = msgspec.Meta(ge=0, le=2**40)
@@ -277,16 +277,8 @@ def _find_fault(
 
 
 def _is_at(htu: str, url_path: str) -> bool:
-    try:
-        parts = urlsplit(htu)
-    except ValueError:
-        return False
-    return (
-        parts.scheme in {"https", "http"}
-        and bool(parts.netloc)
-        and parts.path == url_path
-        and not (parts.query or parts.fragment)
-    )
+    found = _HTU.fullmatch(htu)
+    return found is not None and found[1] == url_path
 
 
 def _is_digest(said: str | None, content: bytes) -> bool:

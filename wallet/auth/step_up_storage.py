@@ -42,8 +42,6 @@ FROM step_up WHERE id = ANY({ids}::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """
 """Locks challenges, also as a part of a statement that asks for more (:func:`step_up_from`)."""
 
-_LOCK = LOCK.format(ids="$1")
-
 SETTLE: Final = """
 UPDATE step_up AS s
 SET failures = new.failures, passed_at = new.passed_at, passed_acr = new.acr,
@@ -55,28 +53,13 @@ FROM unnest({ids}::uuid[], {op_hashes}::bytea[], {failures}::smallint[], {passed
             {acrs}::text[], {classes}::text[], {consumed_by}::uuid[])
      AS new (id, op_hash, failures, passed_at, acr, classes, consumed_by)
 WHERE s.id = ANY (ARRAY[new.id]) AND s.op_hash = new.op_hash AND s.consumed_at IS NULL
-  AND (new.consumed_by IS NULL OR s.expires_at > {now})
+  AND (new.consumed_by IS NULL OR (new.passed_at IS NOT NULL AND s.expires_at > {now}))
 RETURNING s.id
 """
-"""Writes challenges that are locked as a batch leaves them: passed, failed once more, used up. For
-a batch that writes more in the same round trip; it must see that all of them were written."""
-
-_CONSUME = """
-UPDATE step_up AS s SET consumed_at = $4, consumed_by = used.consumed_by
-FROM unnest($1::uuid[], $2::bytea[], $3::uuid[]) AS used (id, op_hash, consumed_by)
-WHERE s.id = ANY (ARRAY[used.id]) AND s.op_hash = used.op_hash AND s.passed_at IS NOT NULL
-  AND s.consumed_at IS NULL AND s.expires_at > $4
-RETURNING s.id
-"""
-
-_COUNT_RECENT = """
-SELECT asked.id, recent.count
-FROM unnest($1::uuid[]) AS asked (id)
-CROSS JOIN LATERAL (
-    SELECT count(*) FROM step_up
-    WHERE principal_id = asked.id AND created_at > $2
-) AS recent
-"""
+"""Writes challenges that are locked as a batch leaves them: passed, failed once more, used up. One
+that it does not return was used before, has expired, or is of another operation: its money must not
+move. After :data:`LOCK` and :func:`~wallet.auth.rules.check_step_up` that cannot happen, and the
+batch must see that it has not. For a batch that writes more in the same round trip."""
 
 _LOCK_ONE = text("""
 SELECT id, principal_id, device_id, op_hash, nonce, required, max_age_s, number_match, expires_at,
@@ -126,14 +109,6 @@ class Challenge(msgspec.Struct, frozen=True, kw_only=True):
         return challenge_of(nonce=self.nonce, op_hash=self.op_hash)
 
 
-class Consumption(msgspec.Struct, frozen=True, gc=False):
-    """A challenge, the operation it is used for, and what the money moves under."""
-
-    challenge_id: UUID
-    op_hash: bytes
-    consumed_by: UUID
-
-
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -177,14 +152,6 @@ def requested(challenge: Challenge, *, now_us: int) -> Event:
     return Event(new_id(now_us=now_us), "step_up.requested", _encode(body).decode())
 
 
-async def lock_step_ups(
-    connection: Connection, challenge_ids: Collection[UUID]
-) -> dict[UUID, StepUp]:
-    """Lock challenges until the transaction ends and return those there are, by id."""
-    rows = await connection.fetch(_LOCK, list(challenge_ids)) if challenge_ids else []
-    return {row[0]: step_up_from(row) for row in rows}
-
-
 def step_up_from(row: Sequence[Any]) -> StepUp:
     """Return a challenge from a row of :data:`LOCK`."""
     (id_, principal_id, op_hash, expires_at, passed_at, acr, consumed_by, device_id, *more) = row
@@ -204,37 +171,6 @@ def step_up_from(row: Sequence[Any]) -> StepUp:
         number_match,
         failures,
     )
-
-
-async def consume_step_ups(
-    connection: Connection, uses: Sequence[Consumption], *, now: datetime
-) -> set[UUID]:
-    """Use challenges up in the transaction that moves the money; return the ids that were good.
-
-    Each challenge stands in ``uses`` once. One that is not in the answer was not passed, was used
-    before, has expired, or is of another operation: its money must not move. After
-    :func:`lock_step_ups` and :func:`~wallet.auth.rules.check_step_up` that cannot happen.
-    """
-    rows = await connection.fetch(
-        _CONSUME,
-        [use.challenge_id for use in uses],
-        [use.op_hash for use in uses],
-        [use.consumed_by for use in uses],
-        now,
-    )
-    return {row[0] for row in rows}
-
-
-async def count_recent(
-    connection: Connection, principal_ids: Collection[UUID], *, since: datetime
-) -> dict[UUID, int]:
-    """Return how many challenges each principal was sent after ``since``.
-
-    For batches that send them because somebody else asked: a found card must not ring its owner's
-    phone all day.
-    """
-    rows = await connection.fetch(_COUNT_RECENT, list(principal_ids), since)
-    return {row[0]: row[1] for row in rows}
 
 
 async def lock_step_up(connection: AsyncConnection, challenge_id: UUID) -> Any:  # noqa: ANN401 - row

@@ -28,7 +28,8 @@ from wallet.payments.storage import PhoneFacts
 from wallet.payments.waiting import Pending
 
 # Everything that a batch must know of the phones that ask in it, in one round trip; each row says
-# what it is. Payments that wait are locked before the challenges that approve them.
+# what it is. Payments that wait are locked before the challenges that approve them, and both before
+# anybody looks whether a request is a repeat: whoever has waited for a lock sees what came of it.
 _PHONES = f"""
 SELECT 1, row FROM ({SESSIONS}) AS row
 UNION ALL
@@ -41,8 +42,8 @@ SELECT 4, row FROM ({step_up_storage.LOCK.format(ids="$4")}) AS row
 
 # Whose wallets somebody may pay out of: their own, their wards', and as a proxy.
 _REACH = """
-SELECT asked.n, found.wallet_id, o.state = 'active', found.cooling_until, found.helper_id,
-       found.payment_limit_yen, found.daily_limit_yen
+SELECT asked.n, found.wallet_id, o.state = 'active', o.cooling_until, found.cooling_until,
+       found.helper_id, found.payment_limit_yen, found.daily_limit_yen
 FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS asked (principal_id, wallet_id, n)
 JOIN person AS o ON o.id = ANY (ARRAY[asked.principal_id])
 CROSS JOIN LATERAL (
@@ -98,10 +99,14 @@ class AnswerChallenge(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reach(msgspec.Struct, frozen=True, gc=False):
-    """A wallet that somebody may pay out of, and the proxy's row if that is how."""
+    """A wallet that somebody may pay out of, as the proxy who has it, if one is.
+
+    ``is_active`` and ``cooling_until`` are their own, ``usable_from`` the proxy's.
+    """
 
     wallet_id: UUID
     is_active: bool
+    cooling_until: datetime | None
     usable_from: datetime | None
     proxy: Holder | None
 
@@ -147,14 +152,16 @@ async def open_desk(
     *,
     now: datetime,
 ) -> Desk:
-    """Find the phones, lock what they answer to, and turn what they ask to pay into requests.
+    """Find the phones, lock what they answer to or name, and turn what they ask into requests.
 
     Such a request is like every other, but that its merchant is that of its terminal, which is
     found later.
     """
     senders = [one.sender for one in asked] + [one.sender for one in answers]
     claims = [sender for sender in senders if isinstance(sender, Claim)]
-    desk = await _find_phones(connection, claims, {one.challenge_id for one in answers}, now)
+    challenge_ids = {one.challenge_id for one in answers}
+    challenge_ids.update(one.step_up_id for one in asked if one.step_up_id is not None)
+    desk = await _find_phones(connection, claims, challenge_ids, now)
     named = [(one, asker) for one in asked if (asker := desk.named_by(one.sender)) is not None]
     if named:
         desk.reach = await _find_reach(connection, named)
@@ -201,10 +208,13 @@ async def _find_reach(
         [asker.principal_id for _, asker in named],
         [one.wallet_id for one, _ in named],
     )
-    for number, wallet_id, is_active, usable_from, *proxy in sorted(rows, key=lambda row: row[:2]):
+    for number, wallet_id, is_active, cooling_until, usable_from, *proxy in sorted(
+        rows, key=lambda row: row[:2]
+    ):
         payment_id = named[number - 1][0].payment_id
         holder = None if proxy[0] is None else Holder(proxy[0], "active", proxy[1], proxy[2])
-        found.setdefault(payment_id, Reach(wallet_id, is_active, usable_from, holder))
+        reach = Reach(wallet_id, is_active, cooling_until, usable_from, holder)
+        found.setdefault(payment_id, reach)
     return found
 
 
@@ -232,11 +242,12 @@ def _request(asked: PayByPhone, asker: Asked, wallet_id: UUID | None) -> PayRequ
 def phone_of(caller: Caller, reach: Reach) -> PhoneFacts:
     """Return the phone that asks, as of one that was given a code."""
     until_us = caller.cooling_until_us
+    cooling = [reach.cooling_until, None if until_us is None else to_datetime(until_us)]
     return PhoneFacts(
         caller.device_id or _NIL,
         caller.principal_id,
         caller.app_version or "",
-        None if until_us is None else to_datetime(until_us),
+        max((until for until in cooling if until is not None), default=None),
         is_enrolled=True,
         is_owner_active=reach.is_active,
     )

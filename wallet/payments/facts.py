@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from wallet.auth.authenticate import Caller
 from wallet.auth.recognise import weigh_signature
 from wallet.auth.rules import StepUp
-from wallet.auth.step_up_storage import Challenge, Consumption
+from wallet.auth.step_up_storage import Challenge
 from wallet.core.clock import japanese_day, to_datetime
 from wallet.core.refusals import Refusal
 from wallet.ledger.teller import Facts
@@ -31,7 +31,6 @@ class PayFacts(Facts):
         "by_merchant_id",
         "cards",
         "codes",
-        "consumed",
         "day",
         "decided_ids",
         "desk",
@@ -88,7 +87,6 @@ class PayFacts(Facts):
         self.settled: dict[UUID, Payment] = {}
         self.decided_ids: list[UUID] = []
         self.answered: dict[UUID, Collection[str]] = {}
-        self.consumed: list[Consumption] = []
 
     def present(self, payment: Payment) -> Payment:
         """Return a payment as it is by now; one that has waited too long is declined here."""
@@ -135,10 +133,7 @@ class PayFacts(Facts):
     def use(self, step_up: StepUp, *, by: PayRequest) -> None:
         """Use a challenge up for a payment; nothing else can be paid with it from here on."""
         self.step_ups[step_up.id] = replace(step_up, consumed_by=by.payment_id)
-        if by.asked_by is None:
-            self.answered.setdefault(step_up.id, ())
-        else:
-            self.consumed.append(Consumption(step_up.id, step_up.op_hash, by.payment_id))
+        self.answered.setdefault(step_up.id, ())
 
     def spend(self, holder: Holder, amount_yen: int) -> None:
         """Count a payment towards a holder's day."""

@@ -18,7 +18,6 @@ from msgspec.structs import replace
 from wallet.auth.authenticate import Caller
 from wallet.auth.pass_challenge import FAILURES_MAX
 from wallet.auth.rules import Band, Requirement, StepUp
-from wallet.auth.step_up_storage import lock_step_ups
 from wallet.core.database import Connection
 from wallet.core.ids import numbered_id
 from wallet.core.money import LEDGER_JPY
@@ -69,7 +68,6 @@ class Pay:
         """Read everything for all requests in a few queries, locking codes and holders."""
         facts = PayFacts(now_us=now_us)
         asked = [one for one in requests if isinstance(one, PayRequest)]
-        by_phone: list[PayByPhone] = []
         if len(asked) < len(requests):
             answers = [one for one in requests if isinstance(one, AnswerChallenge)]
             by_phone = [one for one in requests if isinstance(one, PayByPhone)]
@@ -85,8 +83,6 @@ class Pay:
         shown += [one for one in asked if one.instrument != APP]
         if shown:
             facts.codes, facts.cards = await storage.find_instruments(connection, shown)
-        if by_phone:
-            await _lock_approvals(connection, by_phone, facts)
         await self._gather_money(connection, facts)
         await self._gather_answerers(connection, asked, facts)
         return facts
@@ -255,14 +251,6 @@ async def _gather_pending(connection: Connection, facts: PayFacts) -> None:
         facts.settled = await storage.load_payments(connection, decided)
     facts.pending = {one: row for one, row in pending.items() if not row.is_decided}
     facts.terminals.update((one.terminal.id, one.terminal) for one in pending.values())
-
-
-async def _lock_approvals(
-    connection: Connection, by_phone: Sequence[PayByPhone], facts: PayFacts
-) -> None:
-    """Take the challenges that phones have answered before, and name with what they pay."""
-    ids = {one.step_up_id for one in by_phone if one.step_up_id is not None}
-    facts.step_ups = {**facts.desk.step_ups, **await lock_step_ups(connection, ids)}
 
 
 def _may_answer(caller: Caller, step_up: StepUp) -> bool:

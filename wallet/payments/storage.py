@@ -93,8 +93,8 @@ _FIND_INSTRUMENTS = """
 SELECT code.code_hash, code.wallet_id, NULL, h.id,
        CASE WHEN h.revoked_at IS NULL AND h.kind = 'proxy' THEN 'active' ELSE 'revoked' END,
        h.payment_limit_yen, h.daily_limit_yen, code.expires_at, code.burnt_by, code.acr,
-       code.authenticated_at, d.id, d.principal_id, d.app_version, d.cooling_until,
-       d.revoked_at IS NULL, o.state = 'active'
+       code.authenticated_at, d.id, d.principal_id, d.app_version,
+       greatest(d.cooling_until, o.cooling_until), d.revoked_at IS NULL, o.state = 'active'
 FROM (
     SELECT code_hash, wallet_id, expires_at, burnt_by, device_id, helper_id, acr, authenticated_at
     FROM one_time_code
@@ -150,7 +150,8 @@ WITH new AS (
     SELECT coalesce(asked_by, merchant_id), key, id, $15 FROM new WHERE key IS NOT NULL
 ), burnt AS (
     UPDATE one_time_code AS c SET burnt_by = new.id FROM new
-    WHERE new.instrument = 'cpm_code' AND c.code_hash = ANY (ARRAY[new.instrument_hash])
+    WHERE new.instrument = 'cpm_code' AND new.key IS NOT NULL
+      AND c.code_hash = ANY (ARRAY[new.instrument_hash])
       AND c.burnt_by IS NULL AND (new.refusal ->> 'code') IS DISTINCT FROM 'code_used'
 ), told AS (
     INSERT INTO outbox (event_id, kind, body, created_at)

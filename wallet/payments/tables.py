@@ -50,8 +50,8 @@ payment = Table(
 )
 
 # A payment has no row above before it is decided, so whoever reads there reads only what is final.
-# The challenge to its payer bears the same id. What was decided leaves the two indexes, so a shop's
-# own name for a payment is looked up among the few that wait right now.
+# The challenge to its payer bears the same id. What was decided leaves the index, so a shop's own
+# name for a payment, and what is due, is looked up among the few that wait right now.
 pending_payment = Table(
     "pending_payment",
     metadata,
@@ -76,12 +76,6 @@ pending_payment = Table(
         "merchant_payment_id",
         unique=True,
         postgresql_where=text("decided_at IS NULL"),
-    ),
-    # As with the list of payments, only the query that asks for what is due can use this one.
-    Index(
-        "ix_pending_payment_expires_at",
-        "expires_at",
-        postgresql_where=text("decided_at IS NULL AND amount_yen > 0"),
     ),
     CheckConstraint("amount_yen > 0", name="amount_positive"),
     CheckConstraint("instrument IN ('cpm_code', 'card')", name="instrument"),

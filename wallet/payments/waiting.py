@@ -86,7 +86,7 @@ _LOCK = LOCK.format(ids="$1")
 _EXPIRE: Final = """
 WITH due AS (
     SELECT * FROM pending_payment
-    WHERE {whose}expires_at <= :now AND decided_at IS NULL AND amount_yen > 0
+    WHERE {whose}expires_at <= :now AND decided_at IS NULL
     ORDER BY expires_at LIMIT :most FOR NO KEY UPDATE SKIP LOCKED
 ), decided AS (
     UPDATE pending_payment AS w SET decided_at = :now FROM due WHERE w.id = ANY (ARRAY[due.id])

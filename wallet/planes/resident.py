@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from wallet.api import errors_page, resident_identity, resident_read, status
 from wallet.api.application import make_application
 from wallet.api.resident import Rooms
+from wallet.api.resident_openapi import describe_resident
 from wallet.api.resident_pay import MoneyDoor, MoneyDoors
 from wallet.auth.hash_gate import HashGate
 from wallet.auth.passkeys import Site
@@ -49,6 +50,7 @@ def make_resident(
     application.include_router(errors_page.router)
     application.include_router(status.router)
     add_health(application)
+    describe_resident(application)
     return application
 
 
