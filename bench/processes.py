@@ -1,6 +1,7 @@
 """Starts what is measured, counts its CPU time and memory, and stops it by its own pid."""
 
 import asyncio
+import secrets
 import socket
 import sys
 import time
@@ -15,6 +16,7 @@ READY_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 15.0
 OUTPUT_TIMEOUT_S: Final = 180.0
 
+_PORTS: Final = range(20_000, 30_000)
 _POLL_S: Final = 0.1
 _LOG_CHARACTERS: Final = 3_000
 
@@ -29,11 +31,16 @@ def say(line: str) -> None:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """Return a loopback port that nobody listens on right now.
+
+    It is below those that systems give to outgoing connections, any of which could take it before
+    the server does.
+    """
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def cpu_s(pid: int) -> float:

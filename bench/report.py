@@ -88,6 +88,12 @@ TARGETS: Final = (
         key="proof_cpu_ms", means="CPU of verifying a device's proof, ms", must=0.15, at_most=True
     ),
     Target(
+        key="step_up_over_plain",
+        means="CPU of a payment that its payer had to approve ÷ one by phone",
+        must=2,
+        at_most=True,
+    ),
+    Target(
         key="till_rss_mb", means="memory of the till after 100,000 payments, MB", must=200,
         at_most=True,
     ),
@@ -117,6 +123,8 @@ def figures_of(measured: Measured) -> dict[str, Any]:
             "storm_failed_payments": measured.storm.failed_payments,
             "proof_cpu_ms": measured.proof_cpu_ms,
         }
+    if measured.step_up is not None:
+        figures |= measured.step_up.figures()
     figures |= {
         "pgbench_tps": tps,
         "pgbench_tps_slices": measured.tps,

@@ -15,6 +15,7 @@ from bench.ledger import LedgerPart, open_ledger
 from bench.processes import rss_mb, say
 from bench.proofs import measure_proof_ms
 from bench.stage import Stage, checkpoint
+from bench.step_up import PHONES, PHONES_QUICK, StepUpCost, measure_step_up
 from bench.storm import StormPart, open_storm
 from bench.till import Ledgered, TillPart, open_till
 
@@ -36,6 +37,7 @@ class Plan:
     open_loop_s: float
     storm_rounds: int
     storm_slice_s: float
+    phones: int
     till_payments: int
     """How many payments the till's process has taken before its memory is looked at."""
 
@@ -54,6 +56,7 @@ FULL: Final = Plan(
     open_loop_s=20.0,
     storm_rounds=3,
     storm_slice_s=6.0,
+    phones=PHONES,
     till_payments=100_000,
 )
 
@@ -71,6 +74,7 @@ QUICK: Final = Plan(
     open_loop_s=1.0,
     storm_rounds=1,
     storm_slice_s=1.0,
+    phones=PHONES_QUICK,
     till_payments=0,
 )
 """A smoke test: everything is run, and no figure means anything."""
@@ -91,6 +95,7 @@ class Measured:
     open_rate_per_s: float = 0.0
     rss_mb: float = 0.0
     books: Books | None = None
+    step_up: StepUpCost | None = None
 
     @property
     def pgbench_tps(self) -> float:
@@ -121,6 +126,8 @@ async def run(stage: Stage, plan: Plan, *, parts: frozenset[str]) -> Measured:
         told=measured.till.loader.ledgered if measured.till else Ledgered(),
         transfers_told=measured.ledger.booked if measured.ledger else 0,
     )
+    if measured.till is not None:
+        measured.step_up = await measure_step_up(stage, phones=plan.phones)
     measured.seconds = time.perf_counter() - started_at
     return measured
 

@@ -183,6 +183,51 @@ async def test_all_keys_in_use_are_asked_for_together(city: City) -> None:
     assert len(statements) == 1
 
 
+async def make_headers(city: City, count: int) -> list[str]:
+    """Issue keys to the city's merchant and return the headers to call with."""
+    keys = [
+        await issue_api_key(
+            city.engine, merchant_id=city.merchant.id, livemode=False, pepper=PEPPER, now_us=NOW_US
+        )
+        for _ in range(count)
+    ]
+    return [f"Bearer {key.key}" for key in keys]
+
+
+@pytest.mark.parametrize(("at_once", "statements_expected"), [(500, 1), (3, 4)])
+async def test_new_keys_that_come_together_are_looked_up_together(
+    city: City, monkeypatch: pytest.MonkeyPatch, at_once: int, statements_expected: int
+) -> None:
+    monkeypatch.setattr(authenticate, "LOOKED_UP_MAX", at_once)
+    headers = await make_headers(city, 10)
+    ring = make_ring(city)
+    with looked_up(city) as statements:
+        answers = await asyncio.gather(
+            *[ring.authenticate(header) for header in [*headers, "Bearer sk_test_guess"]]
+        )
+    assert len(statements) == statements_expected
+    assert len({answer.key_id for answer in answers if isinstance(answer, Principal)}) == 10
+    assert answers[-1] == Refusal("unauthenticated")
+
+
+async def test_a_database_that_is_away_fails_those_who_ask_and_nobody_after_them(
+    city: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = await make_headers(city, 2)
+    ring = make_ring(city)
+
+    def away(_: object) -> None:
+        raise OSError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(authenticate, "read", away)
+        answers = await asyncio.gather(
+            *[ring.authenticate(header) for header in headers], return_exceptions=True
+        )
+    assert [type(answer) for answer in answers] == [OSError, OSError]
+    assert isinstance(await ring.authenticate(headers[0]), Principal)
+
+
 async def test_who_gives_up_waiting_takes_the_answer_from_nobody_else(city: City) -> None:
     ring = make_ring(city)
     first, second = (asyncio.ensure_future(ring.authenticate(bearer(city))) for _ in range(2))

@@ -237,6 +237,8 @@ class Teller:
                 for item in items:
                     if not item.future.done():  # The lane was cancelled.
                         item.fail(OutcomeUnknown())
+            # Whoever has just been answered may ask again, and then belongs to the next batch.
+            await asyncio.sleep(0)
 
     def _take(self) -> list[_Item]:
         """Take what is waiting, one request at least and no more than the bounds of a batch.

@@ -6,6 +6,8 @@ at most :data:`KEPT_S_MAX` seconds, which bounds how long a revoked key still wo
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Collection
+from itertools import islice
 from typing import Final
 from uuid import UUID
 
@@ -21,10 +23,12 @@ from wallet.core.refusals import Refusal
 KEPT_S_MAX: Final = 5.0
 KEPT_KEYS_MAX: Final = 10_000
 KEY_CHARACTERS_MAX: Final = 128
+LOOKED_UP_MAX: Final = 500
+"""Keys looked up by one query; the rest follow in the next ones."""
 
 _FIND = text("""
-SELECT k.id, k.merchant_id, k.livemode FROM api_key AS k
-WHERE k.key_hash = :key_hash AND k.revoked_at IS NULL
+SELECT key_hash, id, merchant_id, livemode FROM api_key
+WHERE key_hash = ANY(CAST(:key_hashes AS bytea[])) AND revoked_at IS NULL
 """)
 
 _STILL_GOOD = text("""
@@ -53,8 +57,8 @@ class KeyRing:
     """API keys as one process knows them.
 
     A key is asked for again after ``kept_s`` and never used unasked for longer than twice that.
-    All keys in use are asked for together: a query for each would cost a city of small shops more
-    than their payments do.
+    All keys in use are asked for together, and so are all new ones that come while the database
+    looks others up: a query for each would cost a city of small shops more than their payments do.
     """
 
     def __init__(
@@ -71,7 +75,9 @@ class KeyRing:
         # Only keys that were good are kept: an attacker's guesses must not fill the memory.
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._used: set[str] = set()
-        self._asking: dict[str, asyncio.Task[Principal | Refusal]] = {}
+        self._waiting: dict[str, asyncio.Future[Principal | Refusal]] = {}
+        self._asked: dict[str, asyncio.Future[Principal | Refusal]] = {}
+        self._asking: asyncio.Task[None] | None = None
         self._asking_again: asyncio.Task[None] | None = None
 
     async def authenticate(self, authorization: str | None) -> Principal | Refusal:
@@ -95,12 +101,32 @@ class KeyRing:
 
     async def _ask(self, authorization: str) -> Principal | Refusal:
         """Look the key up, once for everybody who asks meanwhile; who gives up disturbs nobody."""
-        task = self._asking.get(authorization)
-        if task is None:
-            task = asyncio.ensure_future(self._look_up(authorization))
-            self._asking[authorization] = task
-            task.add_done_callback(lambda _: self._asking.pop(authorization))
-        return await asyncio.shield(task)
+        answer = self._asked.get(authorization) or self._waiting.get(authorization)
+        if answer is None:
+            if _key_in(authorization) is None:
+                return UNAUTHENTICATED
+            answer = asyncio.get_running_loop().create_future()
+            self._waiting[authorization] = answer
+            if self._asking is None:
+                self._asking = asyncio.ensure_future(self._look_up_waiting())
+        return await asyncio.shield(answer)
+
+    async def _look_up_waiting(self) -> None:
+        """Look up whatever is waiting, and what came to wait meanwhile, until nothing does."""
+        while self._waiting:
+            self._asked = dict(islice(self._waiting.items(), LOOKED_UP_MAX))
+            for authorization in self._asked:
+                del self._waiting[authorization]
+            try:
+                found = await self._look_up(self._asked)
+            except Exception as error:  # noqa: BLE001 - whoever asked hears of it
+                for answer in self._asked.values():
+                    answer.set_exception(error)
+            else:
+                for authorization, answer in self._asked.items():
+                    answer.set_result(found[authorization])
+            self._asked = {}
+        self._asking = None
 
     async def _ask_again(self) -> None:
         """Look up every key in use, once; who gives up disturbs nobody."""
@@ -128,23 +154,38 @@ class KeyRing:
             else:
                 del self._kept[header]
 
-    async def _look_up(self, authorization: str) -> Principal | Refusal:
-        scheme, _, key = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not 0 < len(key) <= KEY_CHARACTERS_MAX:
-            return UNAUTHENTICATED
+    async def _look_up(self, headers: Collection[str]) -> dict[str, Principal | Refusal]:
+        """Return who each header's key belongs to, and keep the good ones."""
         looked_up_us = self._clock()
-        key_hash = keyed_hash(key, pepper=self._pepper)
+        hashes = {
+            header: keyed_hash(_key_in(header) or "", pepper=self._pepper) for header in headers
+        }
         async with read(self._engine) as connection:
-            row = (await connection.execute(_FIND, {"key_hash": key_hash})).one_or_none()
-        if row is None:
-            self._kept.pop(authorization, None)
-            return UNAUTHENTICATED
-        if row.livemode != self._livemode:
-            return WRONG_MODE
-        principal = Principal(merchant_id=row.merchant_id, key_id=row.id)
-        self._kept[authorization] = _Kept(principal, looked_up_us)
-        self._used.add(authorization)
-        self._kept.move_to_end(authorization)
+            rows = await connection.execute(_FIND, {"key_hashes": list(set(hashes.values()))})
+            found = {bytes(row.key_hash): row for row in rows}
+        answers: dict[str, Principal | Refusal] = {}
+        for header, key_hash in hashes.items():
+            row = found.get(key_hash)
+            if row is None:
+                self._kept.pop(header, None)
+                answers[header] = UNAUTHENTICATED
+            elif row.livemode != self._livemode:
+                answers[header] = WRONG_MODE
+            else:
+                principal = Principal(merchant_id=row.merchant_id, key_id=row.id)
+                self._keep(header, _Kept(principal, looked_up_us))
+                answers[header] = principal
+        return answers
+
+    def _keep(self, header: str, kept: _Kept) -> None:
+        self._kept[header] = kept
+        self._kept.move_to_end(header)
+        self._used.add(header)
         if len(self._kept) > KEPT_KEYS_MAX:
             self._kept.popitem(last=False)
-        return principal
+
+
+def _key_in(authorization: str) -> str | None:
+    """Return the bearer key in a header, None when there is nothing that could be one."""
+    scheme, _, key = authorization.partition(" ")
+    return key if scheme.lower() == "bearer" and 0 < len(key) <= KEY_CHARACTERS_MAX else None
