@@ -39,7 +39,6 @@ _FLOOR_KIB_FROM_THREE_PASSES: Final = 12_288
 
 _SALT_BYTES: Final = 16
 _HASH_BYTES: Final = 32
-_NICENESS: Final = 10
 _WEIGHT_OF_LATEST: Final = 0.1
 _SLOWER_MEANWHILE: Final = 2
 """Who is let into the queue is still served in time when hashes then take twice as long."""
@@ -243,7 +242,10 @@ def _nobodys_hash(cost: HashCost) -> str:
 
 
 def _step_back() -> None:
-    """Let payments on the same cores go first; on Linux a thread has a niceness of its own."""
+    """Let payments on the same cores go first, at once and not at the end of a slice of time.
+
+    On Linux a thread has a policy of its own: this one runs when nobody else wants the core.
+    """
     if sys.platform == "linux":
         with suppress(OSError):  # A container may forbid it; the gate is narrow all the same.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
