@@ -48,6 +48,19 @@ class Permission(StrEnum):
     INCIDENT_READ = "incident.read"
     INCIDENT_WRITE = "incident.write"
     SESSION_REVOKE_ALL = "session.revoke_all"
+    PROGRAMME_READ = "programme.read"
+    PROGRAMME_WRITE = "programme.write"
+    CAMPAIGN_READ = "campaign.read"
+    CAMPAIGN_WRITE = "campaign.write"
+    RECEIPT_READ = "receipt.read"
+    RECEIPT_WRITE = "receipt.write"
+    POINTS_READ = "points.read"
+    POINTS_WRITE = "points.write"
+    BENEFIT_READ = "benefit.read"
+    BENEFIT_WRITE = "benefit.write"
+    CARD_READ = "card.read"
+    CARD_WRITE = "card.write"
+    NUMBERS_READ = "numbers.read"
 
 
 class Action(StrEnum):
@@ -59,6 +72,14 @@ class Action(StrEnum):
     STAFF_CHANGE_ROLES = "staff.change_roles"
     STAFF_ENROL_AGAIN = "staff.enrol_again"
     STAFF_CHANGE_FAMILY = "staff.change_family"
+    PROGRAMME_APPROVE = "programme.approve"
+    CAMPAIGN_APPROVE = "campaign.approve"
+    PURSE_EXTEND = "purse.extend"
+    BUYER_REFUND = "buyer.refund"
+    SUSPENSE_SETTLE = "suspense.settle"
+    BENEFIT_GRANT = "benefit.grant"
+    BENEFIT_CLAW_BACK = "benefit.claw_back"
+    CARD_BATCH = "card.batch"
 
 
 class State(StrEnum):
@@ -103,11 +124,14 @@ class ApproverRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ActionRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What needs two people; ``about`` says what sort of id its subject is."""
+    """What needs two people; ``about`` says what sort of id its subject is.
+
+    A matter is neither a resident nor a colleague: a programme, a run, a batch.
+    """
 
     name: Action
     label: str
-    about: Literal["person", "staff"]
+    about: Literal["person", "staff", "matter"]
     permission: Permission
     expires_h: int
     approver: tuple[ApproverRule, ...]

@@ -21,11 +21,9 @@ from wallet.core.ids import numbered_id
 from wallet.core.money import LEDGER_JPY
 from wallet.core.outbox import Event, append
 from wallet.core.refusals import Refusal
-from wallet.ledger.chart import ACCOUNT_PURSE, TRANSFER_ISSUE
+from wallet.ledger.chart import TRANSFER_ISSUE
 from wallet.ledger.rules import (
-    ACCOUNT_DEBITS_MUST_NOT_EXCEED_CREDITS,
     LINKED,
-    Account,
     AccountCode,
     Transfer,
     TransferCode,
@@ -33,9 +31,16 @@ from wallet.ledger.rules import (
 from wallet.ledger.storage import Prior, find_transfers
 from wallet.ledger.teller import Batch, Facts
 from wallet.ops.rules import ScopeKind, matches
+from wallet.programmes.purses import (
+    WalletFacts,
+    find_purse,
+    find_versions,
+    insert_purses,
+    lock_wallets,
+    purse_account,
+)
 from wallet.programmes.queries import ProgrammeShelf
 from wallet.programmes.rules import Funding, Programme, Purse
-from wallet.vouchers import storage
 from wallet.vouchers.rules import (
     PORTIONS_MAX,
     IssueRequest,
@@ -46,6 +51,7 @@ from wallet.vouchers.rules import (
     is_repeat,
     portions_of,
 )
+from wallet.vouchers.storage import count_sets
 
 
 class Issued(msgspec.Struct, frozen=True, gc=False):
@@ -76,7 +82,7 @@ class IssueFacts(Facts):
 
     day: date
     programmes: dict[str, Programme]
-    wallets: dict[UUID, storage.WalletFacts]
+    wallets: dict[UUID, WalletFacts]
     sets: dict[UUID, int]
 
     def __init__(self, *, now_us: int) -> None:
@@ -97,12 +103,12 @@ class Issue:
     ) -> IssueFacts:
         """Read everything for all requests, one query per table, locking the wallets."""
         facts = IssueFacts(now_us=now_us)
-        facts.wallets = await storage.lock_wallets(connection, {r.wallet_id for r in requests})
+        facts.wallets = await lock_wallets(connection, {r.wallet_id for r in requests})
         # After the lock: whoever has just issued under the same id held it until the commit.
         ids = [numbered_id(r.issue_id, n) for r in requests for n in range(1, PORTIONS_MAX + 1)]
         booked, burnt = await find_transfers(connection, ids)
         facts.prior = Prior(transfers=booked, burnt=burnt)
-        versions = await storage.find_versions(connection, {r.programme for r in requests})
+        versions = await find_versions(connection, {r.programme for r in requests})
         known = await self._shelf.take(connection, versions)
         facts.programmes = {known[i].code: known[i] for i in versions}
         purses = [
@@ -111,7 +117,7 @@ class Issue:
             for purse in wallet.purses
             if purse.programme_id in versions
         ]
-        facts.sets = await storage.count_sets(
+        facts.sets = await count_sets(
             connection, [purse.account_id for purse in purses if purse.funding == Funding.PAID]
         )
         facts.account_ids.update(purse.account_id for purse in purses)
@@ -151,7 +157,7 @@ class Issue:
     ) -> None:
         """Write the new purses and the events."""
         del answers
-        await storage.insert_purses(connection, facts.new_purses)
+        await insert_purses(connection, facts.new_purses)
         events = [_event(issued) for issued in facts.issued]
         await append(connection, events=events, now=to_datetime(batch.now_us))
 
@@ -209,7 +215,7 @@ def _check(
     return portions
 
 
-def _wallet_sets(wallet: storage.WalletFacts, programme: Programme, facts: IssueFacts) -> int:
+def _wallet_sets(wallet: WalletFacts, programme: Programme, facts: IssueFacts) -> int:
     return sum(
         facts.sets.get(purse.account_id, 0)
         for purse in wallet.purses
@@ -238,7 +244,12 @@ def _book(
     transfers: list[Transfer] = []
     for number, portion in enumerate(portions, 1):
         transfer_id = numbered_id(request.issue_id, number)
-        purse = _find_purse(wallet, programme, portion.funding)
+        purse = find_purse(
+            wallet.purses,
+            programme_id=programme.id,
+            funding=portion.funding,
+            expires_on=programme.spending.last_day,
+        )
         if purse is None:
             purse = Purse(transfer_id, programme.id, portion.funding, programme.spending.last_day)
             opened.append(purse)
@@ -265,31 +276,14 @@ def _book(
     facts.sets[first] = facts.sets.get(first, 0) + request.sets
 
 
-def _find_purse(
-    wallet: storage.WalletFacts, programme: Programme, funding: Funding
-) -> Purse | None:
-    last_day = programme.spending.last_day
-    for purse in wallet.purses:
-        if (purse.programme_id, purse.funding, purse.expires_on) == (
-            programme.id,
-            funding,
-            last_day,
-        ):
-            return purse
-    return None
-
-
 def _apply(
     opened: Sequence[Purse], transfers: Sequence[Transfer], request: IssueRequest, batch: Batch
 ) -> None:
     accounts = [
-        Account(
+        purse_account(
             purse.account_id,
-            LEDGER_JPY,
-            ACCOUNT_PURSE,
-            ACCOUNT_DEBITS_MUST_NOT_EXCEED_CREDITS,
-            user_data_128=request.wallet_id,
-            user_data_32=transfers[0].user_data_32,
+            wallet_id=request.wallet_id,
+            programme_number=transfers[0].user_data_32,
         )
         for purse in opened
     ]

@@ -1,0 +1,1 @@
+"""Benefits: rosters of who is entitled, grants, claims, and what comes back."""

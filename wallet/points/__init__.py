@@ -1,0 +1,1 @@
+"""Points and local coin: charges, civic events, steps, exchanges, gifts, and cash-out by shops."""
