@@ -5,9 +5,10 @@ default, or it is not configurable.
 """
 
 from functools import lru_cache
+from ipaddress import ip_network
 from pathlib import Path
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -32,6 +33,9 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
+    # Addresses or networks, with commas between, whose X-Forwarded-For says where a caller is.
+    # Empty believes nobody: then a caller's address is the one the connection comes from.
+    trusted_proxies: str = ""
 
     # Bounds of the till.
     teller_queue_max: int = Field(2_000, ge=1)
@@ -69,6 +73,14 @@ class Settings(BaseSettings):
 
     support_phone: str = "0120-000-000"
     documentation_url: str = "/errors"
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, proxies: str) -> str:
+        """Refuse a name and a star: whoever is believed is known by address."""
+        for one in proxies.split(",") if proxies else ():
+            ip_network(one.strip())
+        return proxies
 
 
 @lru_cache(maxsize=1)

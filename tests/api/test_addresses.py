@@ -38,6 +38,19 @@ async def test_a_method_that_is_not_taken_is_told_which_are(
         problem_of(response, "method_not_allowed")
 
 
+@pytest.mark.asvs("v5.0.0-3.2.1")
+@pytest.mark.asvs("v5.0.0-3.4.4")
+@pytest.mark.asvs("v5.0.0-3.4.6")
+@pytest.mark.parametrize("path", [*ALLOWED, "/docs", "/nowhere"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_every_answer_is_what_it_says_and_in_nobodys_frame(
+    till: Till, method: str, path: str
+) -> None:
+    response = await till.client.request(method, path, headers=till.headers(), content=b"{")
+    assert response.headers.get_list("x-content-type-options") == ["nosniff"]
+    assert response.headers.get_list("content-security-policy") == ["frame-ancestors 'none'"]
+
+
 @pytest.mark.asvs("v5.0.0-3.5.3")
 @pytest.mark.parametrize("path", [path for path in ALLOWED if path != PAYMENTS])
 async def test_only_payments_are_posted(till: Till, path: str) -> None:

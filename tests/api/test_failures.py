@@ -217,6 +217,7 @@ async def test_a_mistake_of_ours_is_a_problem_with_a_name_and_tells_nothing_of_i
         response = await till.get("/planted")
         problem_of(response, "internal_error")
         assert "division" not in response.text
+        assert response.headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize("path", [PAYMENTS, f"{PAYMENTS}/pay_{'0' * 32}"])

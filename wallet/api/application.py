@@ -41,8 +41,20 @@ _BY_STATUS: Final = {
 }
 
 
+Headers = tuple[tuple[bytes, bytes], ...]
+
+ON_EVERY_ANSWER: Final[Headers] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"frame-ancestors 'none'"),
+)
+"""An answer is shown as what it says it is, and in no frame of another site."""
+
+
 class RequestIds:
-    """Names every request, for its answer's header and for the logs."""
+    """Names every request, for its answer's header and for the logs.
+
+    Every answer passes here, so this is also where :data:`ON_EVERY_ANSWER` is put on it.
+    """
 
     def __init__(self, application: ASGIApp, *, clock: Clock) -> None:
         self._application = application
@@ -59,6 +71,7 @@ class RequestIds:
         async def named_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["request-id"] = request_id
+                message["headers"] = [*message["headers"], *ON_EVERY_ANSWER]
             await send(message)
 
         await self._application(scope, receive, named_send)
@@ -114,7 +127,8 @@ def make_application(*, title: str, clock: Clock, lifespan: Callable[[FastAPI], 
     application.add_exception_handler(HTTPException, _handler(_tell_http))
     for kind in _OF_THE_DATABASE:
         application.add_exception_handler(kind, _handler(_tell_database))
-    application.add_exception_handler(Exception, _handler(_tell_ours))
+    # Its answer is made outside of all middleware, RequestIds as well.
+    application.add_exception_handler(Exception, _handler(_tell_ours, more=ON_EVERY_ANSWER))
     return application
 
 
@@ -131,13 +145,13 @@ def request_id_of(request: Request) -> str:
 
 
 def _handler(
-    tell: Callable[[str, Any], RenderedProblem],
+    tell: Callable[[str, Any], RenderedProblem], *, more: Headers = ()
 ) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handle(request: Request, error: Exception) -> Response:
         request_id = request_id_of(request)
         response = answer(tell(request_id, error))
-        # Nobody knows what has gone wrong when it has passed all middleware, RequestIds as well.
         response.headers["request-id"] = request_id
+        response.raw_headers.extend(more)
         return response
 
     return handle

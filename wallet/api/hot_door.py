@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 from starlette.types import Receive, Send
 
+from wallet.api.application import ON_EVERY_ANSWER
 from wallet.api.problems import ProblemError, RenderedProblem, render
 from wallet.core.database import is_away
 from wallet.core.refusals import Refusal
@@ -134,6 +135,7 @@ async def send_answer(send: Send, answer: RenderedProblem, request_id: str) -> N
             "status": answer.status,
             "headers": [
                 *answer.headers,
+                *ON_EVERY_ANSWER,
                 (b"content-length", str(len(body)).encode("ascii")),
                 (b"request-id", request_id.encode("ascii")),
             ],

@@ -98,18 +98,23 @@ def _serve(runtime: Runtime, plane: Plane, *, host: str, port: int) -> None:
     # seconds, and all payments would wait for that, 50 ms and more.
     gc.collect()
     gc.freeze()
-    uvicorn.run(application, **server_config(host=host, port=port))
+    proxies = runtime.settings.trusted_proxies
+    uvicorn.run(application, **server_config(host=host, port=port, trusted_proxies=proxies))
 
 
-def server_config(*, host: str, port: int) -> dict[str, Any]:
-    """Return how the server runs; it logs through the process's own handler, which scrubs."""
+def server_config(*, host: str, port: int, trusted_proxies: str = "") -> dict[str, Any]:
+    """Return how the server runs; it logs through the process's own handler, which scrubs.
+
+    ``trusted_proxies`` are those whose word on a caller's address counts, with commas between.
+    """
     return {
         "host": host,
         "port": port,
         "loop": "uvloop",
         "http": "httptools",
         "access_log": False,
-        "proxy_headers": False,
+        "proxy_headers": bool(trusted_proxies),
+        "forwarded_allow_ips": trusted_proxies,
         "server_header": False,
         "log_config": None,
         "log_level": "warning",
