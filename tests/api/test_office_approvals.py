@@ -5,16 +5,22 @@ from uuid import uuid4
 
 import httpx2 as httpx
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.api.answers import problem_of
+from tests.factories.moments import PEPPER
 from tests.factories.offices import Counter, Desk, Resident, make_resident
 from tests.factories.staff import REASON
+from tests.soft_device import SoftDevice
 from wallet.api.office_executions import EXECUTIONS
 from wallet.auth.staff_approvals import OPEN_MAX
 from wallet.auth.staff_rules import Action
-from wallet.core.database import read
+from wallet.core.database import read, write
+from wallet.core.refusals import Refusal
 from wallet.core.scrub import contains_personal
+from wallet.people.device_invitations import UNKNOWN, accept_invitation
 from wallet.people.persons import Person, find_person
+from wallet.people.sign_in import SignedIn
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -92,6 +98,35 @@ async def test_the_counter_raises_somebody_once_two_have_agreed(counter: Counter
     assert (await execute(clerk, asked)).status_code == 200
     person = await person_of(counter, resident)
     assert (person.tier, person.resident) == ("T3", True)
+
+
+async def test_who_lost_every_phone_is_let_in_again_by_two_at_the_counter(
+    counter: Counter,
+) -> None:
+    clerk, lead = await counter.seat("counter_clerk"), await counter.seat("counter_lead")
+    resident = await resident_of(counter)
+    path = f"/office/v1/people/{resident.person_id}/device-invitation"
+    asked = (await clerk.post(path, document="passport")).json()
+    problem_of(await execute(clerk, asked), "approval_missing")
+    await approve(lead, asked)
+    code = (await execute(clerk, asked)).json()["result"]["invitation"]
+    phone = SoftDevice()
+
+    async def come_in(connection: AsyncConnection) -> SignedIn | Refusal:
+        return await accept_invitation(
+            connection,
+            code=code,
+            new=phone.new_device(),
+            address=None,
+            pepper=PEPPER,
+            now_us=counter.clock(),
+        )
+
+    signed = await write(counter.engine, come_in)
+    assert isinstance(signed, SignedIn)
+    assert signed.person_id == resident.id
+    assert await write(counter.engine, come_in) == UNKNOWN
+    assert code not in str(await counter.trail())
 
 
 @pytest.mark.attack(28)

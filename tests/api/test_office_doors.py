@@ -38,6 +38,7 @@ DOORS: Final[dict[str, Permission | None]] = {
     "POST /office/v1/freezes": Permission.PERSON_FREEZE,
     "POST /office/v1/people/{person_id}/unfreeze": Permission.PERSON_UNFREEZE,
     "POST /office/v1/people/{person_id}/raise": Permission.PERSON_RAISE,
+    "POST /office/v1/people/{person_id}/device-invitation": Permission.PERSON_RAISE,
     "GET /office/v1/approvals": Permission.APPROVAL_READ,
     "GET /office/v1/approvals/{approval_id}": Permission.APPROVAL_READ,
     "POST /office/v1/approvals/{approval_id}/approve": Permission.APPROVAL_DECIDE,

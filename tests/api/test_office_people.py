@@ -275,6 +275,7 @@ async def test_nobody_works_on_themselves_or_their_family(counter: Counter, whos
         await desk.post(path_of(resident, "freeze")),
         await desk.post(path_of(resident, "unfreeze"), document="passport"),
         await desk.post(path_of(resident, "raise"), document="passport", resident=True),
+        await desk.post(path_of(resident, "device-invitation"), document="passport"),
         await desk.post(
             "/office/v1/freezes",
             support_code=resident.support_code,
@@ -284,7 +285,7 @@ async def test_nobody_works_on_themselves_or_their_family(counter: Counter, whos
     ):
         problem_of(response, "own_affair")
     refused = await counter.trail(after=length)
-    assert [one["outcome"] for one in refused] == ["refused"] * 7
+    assert [one["outcome"] for one in refused] == ["refused"] * 8
     assert {one["details"]["code"] for one in refused} == {"own_affair"}
     async with read(counter.engine) as connection:
         person = await find_person(connection, person_id=resident.id)

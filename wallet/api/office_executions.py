@@ -21,6 +21,7 @@ from wallet.auth.staff_rules import Action, Approval
 from wallet.core.ids import parse_public_id
 from wallet.core.refusals import RefusedError
 from wallet.people.counter import raise_at_counter
+from wallet.people.device_invitations import invite_device
 from wallet.people.freeze import unfreeze
 
 Result = dict[str, str]
@@ -29,7 +30,7 @@ Result = dict[str, str]
 Execution = Callable[[AsyncConnection, Approval, Acting], Awaitable[Result]]
 
 
-class UnfreezePayload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SeenPayload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which document was seen."""
 
     document: str
@@ -65,7 +66,7 @@ class FamilyPayload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def _unfreeze(connection: AsyncConnection, approval: Approval, acting: Acting) -> Result:
-    msgspec.convert(approval.payload, UnfreezePayload)
+    msgspec.convert(approval.payload, SeenPayload)
     person_id = _id("per", approval.subject)
     if not await unfreeze(connection, person_id=person_id, now_us=acting.now_us):
         raise RefusedError("person_not_frozen")
@@ -81,6 +82,18 @@ async def _raise(connection: AsyncConnection, approval: Approval, acting: Acting
         now_us=acting.now_us,
     )
     return {}
+
+
+async def _invite_device(connection: AsyncConnection, approval: Approval, acting: Acting) -> Result:
+    msgspec.convert(approval.payload, SeenPayload)
+    code = await invite_device(
+        connection,
+        person_id=_id("per", approval.subject),
+        invited_by="counter",
+        pepper=acting.office.pepper,
+        now_us=acting.now_us,
+    )
+    return {"invitation": code}
 
 
 async def _add(connection: AsyncConnection, approval: Approval, acting: Acting) -> Result:
@@ -141,6 +154,7 @@ EXECUTIONS: Final[Mapping[Action, Execution]] = MappingProxyType(
     {
         Action.PERSON_UNFREEZE: _unfreeze,
         Action.PERSON_RAISE: _raise,
+        Action.PERSON_INVITE_DEVICE: _invite_device,
         Action.STAFF_ADD: _add,
         Action.STAFF_CHANGE_ROLES: _change_roles,
         Action.STAFF_ENROL_AGAIN: _enrol_again,

@@ -247,6 +247,21 @@ async def ask_to_raise(acting: Raising, person_id: str, body: RaiseIn) -> Approv
     return await ask(acting, Draft(Action.PERSON_RAISE, subject, payload, body.reason))
 
 
+@router.post(
+    "/people/{person_id}/device-invitation",
+    status_code=202,
+    summary="Ask to invite a new device of a person",
+)
+async def ask_to_invite_device(acting: Raising, person_id: str, body: SeenIn) -> ApprovalOut:
+    """Ask a colleague to agree that the person, whose document was seen, gets a code for a device.
+
+    For whoever has lost every device. Whoever carries it out prints the code, which is told once.
+    """
+    _, subject = _subject(person_id)
+    payload = {"document": body.document}
+    return await ask(acting, Draft(Action.PERSON_INVITE_DEVICE, subject, payload, body.reason))
+
+
 async def _allow_lookup(connection: AsyncConnection, acting: Acting, kind: str) -> Subjects:
     """Return whom a look-up counts for; raises ``lookups_too_many``."""
     counted_for = subjects_of(pepper=acting.office.pepper, account=acting.actor)

@@ -68,6 +68,7 @@ class Action(StrEnum):
 
     PERSON_UNFREEZE = "person.unfreeze"
     PERSON_RAISE = "person.raise"
+    PERSON_INVITE_DEVICE = "person.invite_device"
     STAFF_ADD = "staff.add"
     STAFF_CHANGE_ROLES = "staff.change_roles"
     STAFF_ENROL_AGAIN = "staff.enrol_again"
