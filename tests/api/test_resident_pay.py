@@ -237,7 +237,7 @@ async def test_strangers_get_nowhere(pocket: Pocket) -> None:
         assert problem_of(forged)["code"] in {
             "signed_out", "request_invalid", "idempotency_key_missing"
         }  # fmt: skip
-    for path in ("home", "transactions", "challenges"):
+    for path in ("home", "transactions", "movements", "challenges"):
         problem_of(await pocket.app.client.get(f"{V1}/{path}"), "signed_out")
     problem_of(await pocket.app.client.post(f"{V1}/codes/cpm", json={}), "signed_out")
 
@@ -374,6 +374,29 @@ async def test_what_was_paid_is_listed_by_pages(pocket: Pocket) -> None:
         f"wallet_id={public_id('wal', payer.wallet_id)}",
     )  # fmt: skip
     problem_of(foreign, "wallet_unknown")
+
+
+async def test_what_came_in_and_went_out_is_told_from_the_ledger(pocket: Pocket) -> None:
+    payer = await make_rich(pocket.city)
+    for number in range(3):
+        async with later(pocket.city, seconds=number / 10):
+            await pocket.pay(payer.phone, amount_yen=number + 1)
+    seen: list[tuple[str, int]] = []
+    query = "limit=2"
+    while query:
+        page = (await get_with_query(pocket, payer.phone, f"{V1}/movements", query)).json()
+        assert all(one["programme"] == "coin" for one in page["data"])
+        seen += [(one["kind"], one["amount"]) for one in page["data"]]
+        query = f"limit=2&cursor={page['next_cursor']}" if page["has_more"] else ""
+    assert seen == [("paid", -3), ("paid", -2), ("paid", -1), ("issued", 30_000)]
+    stranger = await make_resident(pocket.city.engine)
+    foreign = await get_with_query(
+        pocket, stranger.phone, f"{V1}/movements",
+        f"wallet_id={public_id('wal', payer.wallet_id)}",
+    )  # fmt: skip
+    problem_of(foreign, "wallet_unknown")
+    nowhere = await get_with_query(pocket, payer.phone, f"{V1}/movements", "cursor=" + "A" * 32)
+    assert nowhere.json()["data"] == []
 
 
 async def get_with_query(pocket: Pocket, phone: Phone, path: str, query: str) -> httpx.Response:

@@ -194,7 +194,7 @@ async def transactions(
 ) -> SpentPage:
     """List a wallet's payments, newest first; one's own wallet unless another is named."""
     rooms = rooms_of(request)
-    reach = await _reach(request, resident, wallet_id)
+    reach = await reach_of(request, resident, wallet_id)
     spent = await list_spent(
         rooms.engine,
         wallet_id=reach.wallet_id,
@@ -269,7 +269,7 @@ async def codes(request: Request, resident: ActiveResident, body: CodesBody) -> 
     """Return one-time codes that carry the level which this phone has shown by now."""
     rooms, caller = rooms_of(request), resident.caller
     now_us = rooms.clock()
-    reach = await _reach(request, resident, body.wallet_id)
+    reach = await reach_of(request, resident, body.wallet_id)
     if not reach.may_pay(now_us=now_us):
         raise ProblemError("wallet_unknown")
     shown = caller.classes
@@ -301,7 +301,7 @@ async def _check_pin(request: Request, resident: Resident, pin: str, now_us: int
     answer(await write(rooms.engine, work))
 
 
-async def _reach(request: Request, resident: Resident, wallet_id: str | None) -> Reach:
+async def reach_of(request: Request, resident: Resident, wallet_id: str | None) -> Reach:
     """Return the wallet that is named, one's own by default; no others are there to be seen."""
     asked = None if wallet_id is None else id_in("wal", wallet_id, code="wallet_unknown")
     async with read(rooms_of(request).engine) as connection:

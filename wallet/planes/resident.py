@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from wallet.api import errors_page, resident_identity, resident_read, status
+from wallet.api import errors_page, resident_identity, resident_movements, resident_read, status
 from wallet.api.application import make_application
 from wallet.api.resident import Rooms
 from wallet.api.resident_openapi import describe_resident
@@ -47,6 +47,7 @@ def make_resident(
     application.add_middleware(MoneyDoors)
     application.include_router(resident_identity.router)
     application.include_router(resident_read.router)
+    application.include_router(resident_movements.router)
     application.include_router(errors_page.router)
     application.include_router(status.router)
     add_health(application)
