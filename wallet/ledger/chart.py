@@ -49,7 +49,7 @@ TRANSFER_CLAW_BACK: Final = 25
 TRANSFER_GIFT: Final = 26
 """A holder gives to another one: from paid purse to paid purse of the same programme."""
 TRANSFER_EXCHANGE: Final = 27
-"""A purse of one programme gives to, or one of another takes from, the programmes' clearing."""
+"""Free money goes back to one programme's budget, or comes out of another one's for it."""
 TRANSFER_MOVE: Final = 28
 """Purse to purse of the same programme, as a lost card is replaced or a wallet is merged."""
 TRANSFER_FUNDING: Final = 30

@@ -1,8 +1,9 @@
 """The ledger's SQL: what a batch reads before it decides and writes before it commits.
 
 One set-based statement per table whatever the size of the batch. Accounts are locked in one
-order everywhere: those with a limit before those without, and each of them by id. That and
-nothing else keeps transactions from deadlocking.
+order everywhere: those with a limit before those without, among these budgets and reserves last,
+which most batches do not lock but draw on as they end, and each of them by id. That and nothing
+else keeps transactions from deadlocking.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -13,23 +14,22 @@ import msgspec
 
 from wallet.core.database import Connection, array_literal
 from wallet.ledger.book import Book
+from wallet.ledger.chart import ACCOUNT_BONUS_RESERVE, ACCOUNT_BUDGET
 from wallet.ledger.rules import NIL, Account, Balance, Hold, HoldState, Transfer
 from wallet.ops.stop import OBEY
 
 EXPIRED_HOLDS_MAX: Final = 500
 """Holds released in one batch; the rest follow in the next ones."""
 
-OPEN_ACCOUNTS_MAX: Final = 100_000
-"""Accounts remembered in one process, about 30 MB."""
-
-_LOCK_BALANCES = """
+_LOCK_BALANCES = f"""
 SELECT account_id, ledger, code, flags, min_available, max_balance, closed,
        debits_pending, debits_posted, credits_pending, credits_posted,
        last_timestamp, transfer_count
 FROM balance WHERE account_id = ANY($1::uuid[])
-ORDER BY flags = 0 AND min_available IS NULL AND max_balance IS NULL, account_id
+ORDER BY flags = 0 AND min_available IS NULL AND max_balance IS NULL,
+         code IN ({ACCOUNT_BUDGET}, {ACCOUNT_BONUS_RESERVE}), account_id
 FOR NO KEY UPDATE
-"""
+"""  # noqa: S608 - the numbers are constants
 
 _TRANSFER_COLUMNS: Final = Transfer.__struct_fields__
 _COLUMNS: Final = ", ".join(_TRANSFER_COLUMNS)
@@ -183,60 +183,6 @@ class LostRowsError(RuntimeError):
     """A statement touched fewer rows than the book has changed: the batch must not commit."""
 
 
-class OpenAccounts:
-    """Accounts that nothing limits, such as what the city owes a shop.
-
-    Any amount may be added to either side of them, so a batch neither locks nor reads them: it
-    adds to their counters as its last act before COMMIT. That is what makes the busiest shop as
-    fast as any other. Only what never changes is remembered; that an account has been closed
-    meanwhile is found when the addition meets no row, and then all are forgotten.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[UUID, tuple[int, int, int]] = {}
-        self._last_timestamp = 0
-
-    def learn(self, balances: Iterable[Balance]) -> None:
-        """Remember those of the balances that nothing limits."""
-        if len(self._known) > OPEN_ACCOUNTS_MAX:
-            self._known.clear()
-        for b in balances:
-            if not (
-                b.flags or b.closed or b.min_available is not None or b.max_balance is not None
-            ):
-                self._known[b.account_id] = (b.ledger, b.code, b.flags)
-
-    def forget(self) -> None:
-        """Forget everything; the next batch locks and reads again."""
-        self._known.clear()
-
-    def lend(self, added_ids: set[UUID], *, exact_ids: set[UUID]) -> dict[UUID, Balance]:
-        """Return empty balances of those to be added to that are known to be open.
-
-        ``exact_ids`` are locked first. Should open accounts be among them, only those that come
-        after them in the order of locks are lent; the rest must be locked with them.
-        """
-        known = self._known
-        exact = [i.bytes for i in exact_ids & known.keys()]
-        last = max(exact) if exact else b""
-        lent = (added_ids - exact_ids) & known.keys()
-        return {i: Balance(i, *known[i]) for i in lent if i.bytes > last}
-
-    def date(self, balances: Iterable[Balance]) -> None:
-        """Let transfers on lent balances come after all that this process has booked.
-
-        So their timestamps increase strictly although nobody reads the rows. Another process may
-        give the same timestamp to another transfer of the account; ids tell the two apart.
-        """
-        for balance in balances:
-            balance.last_timestamp = self._last_timestamp
-
-    def note(self, booked: Sequence[Transfer]) -> None:
-        """Remember the last timestamp that a batch has given."""
-        if booked:
-            self._last_timestamp = max(self._last_timestamp, booked[-1].timestamp)
-
-
 async def lock_balances(
     connection: Connection, account_ids: Collection[UUID]
 ) -> dict[UUID, Balance]:
@@ -313,9 +259,10 @@ async def record_accounts(connection: Connection, book: Book) -> None:
 async def record(connection: Connection, book: Book, *, open_ids: Collection[UUID]) -> None:
     """Write everything the book has changed but its new accounts, one statement per table.
 
-    ``open_ids`` are the accounts the book holds without their balance (:class:`OpenAccounts`).
-    Raises :class:`LostRowsError` when a row it must update is not there, when one of those
-    accounts has been closed, or when an id to be burnt has been booked meanwhile.
+    ``open_ids`` are the accounts the book holds without their balance
+    (:mod:`wallet.ledger.open_accounts`). Raises :class:`LostRowsError` when a row it must update
+    is not there, when one of those accounts has been closed, or when an id to be burnt has been
+    booked meanwhile.
     """
     if book.opened:
         await _insert_holds(connection, book.opened, resolved_at=book.now)
@@ -360,13 +307,15 @@ async def _record_transfers(connection: Connection, book: Book, open_ids: Collec
     """Write the transfers, locked balances as they are now, and what is added to open ones.
 
     Open rows are touched last and in the order of their ids, so that a busy account is held for
-    no longer than the commit takes and no two batches wait for each other.
+    no longer than the commit takes and no two batches wait for each other. Those that are drawn on
+    come before those that are only added to: so does who locks them, and in that order.
     """
     created = {account.id for account in book.created}
     changed = [b for b in book.touched.values() if b.account_id not in created]
     locked = [b for b in changed if b.account_id not in open_ids]
     added = sorted(
-        (b for b in changed if b.account_id in open_ids), key=lambda b: b.account_id.bytes
+        (b for b in changed if b.account_id in open_ids),
+        key=lambda b: (b.min_available is None, b.account_id.bytes),
     )
     if book.booked or changed:
         status = await connection.execute(

@@ -23,6 +23,7 @@ from wallet.core.database import ATTEMPTS_MAX, RETRYABLE_SQLSTATES, Connection, 
 from wallet.ledger import storage
 from wallet.ledger.book import Book
 from wallet.ledger.journal import MissingFactError
+from wallet.ledger.open_accounts import OpenAccounts, add_up, is_beyond_limits
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +39,9 @@ RECONNECT_S_MAX: Final = 10.0
 RECONNECT_PAUSE_S: Final = 0.25
 
 # Besides what any transaction may be retried on: another process wrote the same key first
-# (the retry finds it), held a lock for too long, or filled an account that was taken to be open
-# for anything (the retry locks it and knows what it holds).
-_OUT_OF_RANGE: Final = "22003"
-_RETRYABLE: Final = RETRYABLE_SQLSTATES | {"23505", "55P03", _OUT_OF_RANGE}
+# (the retry finds it), held a lock for too long, or filled or emptied an account that was taken to
+# be open for anything (the retry locks it and knows what it holds).
+_RETRYABLE: Final = RETRYABLE_SQLSTATES | {"23505", "55P03"}
 
 # Another process wrote, or a migration changed a table, between two of the batch's statements.
 _PASSING: Final = (
@@ -91,15 +91,17 @@ class Facts:
 
     ``account_ids`` are accounts the decisions look at; they are locked before any decision.
     ``added_ids`` are accounts that are only added to, whatever they hold: those that nothing
-    limits are neither locked nor read. ``prior`` is what the ledger already knows of the ids that
-    were asked for.
+    limits are neither locked nor read. ``drawn`` are accounts that everybody draws on, with the
+    most that is taken from each: they are locked when they may run short, and their floor is to be
+    kept. ``prior`` is what the ledger already knows of the ids that were asked for.
     """
 
-    __slots__ = ("account_ids", "added_ids", "prior")
+    __slots__ = ("account_ids", "added_ids", "drawn", "prior")
 
     def __init__(self) -> None:
         self.account_ids: set[UUID] = set()
         self.added_ids: set[UUID] = set()
+        self.drawn: dict[UUID, int] = {}
         self.prior: storage.Prior = storage.NOTHING_PRIOR
 
 
@@ -173,7 +175,7 @@ class Teller:
         self._queue_max = queue_max
         self._queue: deque[_Item] = deque()
         self._arrived = asyncio.Event()
-        open_accounts = storage.OpenAccounts()
+        open_accounts = OpenAccounts()
         self._lanes = [_Lane(connect, clock, open_accounts) for _ in range(lanes)]
         self._tasks: list[asyncio.Task[None]] = []
         self._settling = 0
@@ -266,7 +268,7 @@ class _Lane:
         self,
         connect: Callable[[], Awaitable[Connection]],
         clock: Clock,
-        open_accounts: storage.OpenAccounts,
+        open_accounts: OpenAccounts,
     ) -> None:
         self._connect = connect
         self._clock = clock
@@ -347,10 +349,10 @@ class _Lane:
 
     def _may_retry(self, error: Exception) -> bool:
         """Whether the same batch may succeed now; forgets what has proved to be wrong."""
-        state = sqlstate_of(error)
-        if isinstance(error, storage.LostRowsError) or state == _OUT_OF_RANGE:
+        was_full = is_beyond_limits(error)
+        if was_full or isinstance(error, storage.LostRowsError):
             self._open_accounts.forget()
-        return isinstance(error, _PASSING) or state in _RETRYABLE
+        return was_full or isinstance(error, _PASSING) or sqlstate_of(error) in _RETRYABLE
 
     async def _prepare(self, connection: Connection, items: list[_Item], *, is_last: bool) -> Book:
         """Do everything but the COMMIT and return the book; ``is_last`` is the last attempt."""
@@ -393,11 +395,11 @@ class _Lane:
         added_ids = {account_id for fact in facts for account_id in fact.added_ids}
         for hold in prior.holds.values():
             added_ids |= {hold.transfer.debit_account_id, hold.transfer.credit_account_id}
-        open_balances = self._open_accounts.lend(added_ids, exact_ids=exact_ids)
-        locked = await storage.lock_balances(
-            connection, (exact_ids | added_ids).difference(open_balances)
-        )
-        self._open_accounts.learn(locked.values())
+        drawn = add_up(fact.drawn for fact in facts)
+        open_balances = self._open_accounts.lend(added_ids, drawn, exact_ids, kinds=len(facts))
+        wanted_ids = exact_ids | added_ids | drawn.keys()
+        locked = await storage.lock_balances(connection, wanted_ids.difference(open_balances))
+        self._open_accounts.learn(locked, drawn)
         self._open_accounts.date(open_balances.values())
         book = Book(
             now=now_us,
