@@ -17,6 +17,7 @@ country's code is no such thing. What is found stands in the first group."""
 _DASHES: Final = str.maketrans(dict.fromkeys("ー−‐‑‒–—", "-"))
 
 _FORM: Final = re.compile(TWELVE_DIGITS)
+_TWELVE_OR_MORE: Final = re.compile(r"([0-9][ -]?){11}[0-9]")
 
 
 def my_number_check_digit(first_eleven: str) -> int:
@@ -42,8 +43,11 @@ def contains_my_number(text: str) -> bool:
 
 
 def contains_twelve_digits(text: str) -> bool:
-    """Whether there are twelve digits in ``text``, whatever their check digit says."""
-    return _FORM.search(_plain(text)) is not None
+    """Whether there are twelve digits in ``text``, whatever they say and however many more follow.
+
+    What this lets through, the condition of :func:`refused_in` does too.
+    """
+    return _TWELVE_OR_MORE.search(_plain(text)) is not None
 
 
 def refused_in(column: str) -> str:

@@ -27,10 +27,10 @@ SELECT id, name, 'active', $3 FROM unnest($1::uuid[], $2::text[]) AS new (id, na
 """
 
 _INSERT_SHOPS = """
-INSERT INTO shop (id, merchant_id, name, category, small, payable_account_id)
-SELECT id, merchant_id, name, category, small, id
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::boolean[])
-     AS new (id, merchant_id, name, category, small)
+INSERT INTO shop (id, merchant_id, name, category, small, chain, payable_account_id)
+SELECT id, merchant_id, name, category, small, chain, id
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::boolean[], $6::boolean[])
+     AS new (id, merchant_id, name, category, small, chain)
 """
 
 _INSERT_TERMINALS = """
@@ -40,13 +40,17 @@ SELECT id, shop_id, 'active' FROM unnest($1::uuid[], $2::uuid[]) AS new (id, sho
 
 
 class NewShop(msgspec.Struct, frozen=True, gc=False):
-    """A shop and the ids of its terminals. Its payable account takes the shop's id."""
+    """A shop and the ids of its terminals. Its payable account takes the shop's id.
+
+    A shop of a ``chain`` is no small one.
+    """
 
     id: UUID
     name: str
     category: str
     small: bool
     terminal_ids: tuple[UUID, ...]
+    chain: bool = False
 
 
 class NewMerchant(msgspec.Struct, frozen=True):
@@ -118,6 +122,7 @@ class Register:
             [shop.name for _, shop in shops],
             [shop.category for _, shop in shops],
             [shop.small for _, shop in shops],
+            [shop.chain for _, shop in shops],
         )
         await connection.execute(
             _INSERT_TERMINALS, [t for t, _ in terminals], [shop_id for _, shop_id in terminals]

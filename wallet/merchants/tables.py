@@ -35,7 +35,15 @@ shop = Table(
     Column("category", Text, nullable=False),
     Column("small", Boolean, nullable=False, comment="counts as a small shop in programmes"),
     Column("payable_account_id", UUID, ForeignKey("account.id"), nullable=False),
+    Column(
+        "chain",
+        Boolean,
+        nullable=False,
+        server_default="false",
+        comment="one of a chain's, where a bonus tells sizes apart",
+    ),
     Index("ix_shop_merchant_id", "merchant_id"),
+    CheckConstraint("NOT (small AND chain)", name="chain_is_not_small"),
 )
 
 terminal = Table(

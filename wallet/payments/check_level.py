@@ -10,7 +10,15 @@ from wallet.core.refusals import Refusal
 from wallet.payments.facts import PayFacts
 from wallet.payments.payer import Approval, Payer
 from wallet.payments.results import Answer, Challenged, Paid, Refused
-from wallet.payments.rules import WAITS_S, Part, Payment, PayRequest, Waiting
+from wallet.payments.rules import (
+    WAITS_S,
+    Discount,
+    Earned,
+    Part,
+    Payment,
+    PayRequest,
+    Waiting,
+)
 from wallet.payments.step_up import challenge_for, operation_of
 from wallet.payments.storage import TerminalFacts
 
@@ -31,6 +39,8 @@ class Case(msgspec.Struct, frozen=True, gc=False):
         refusal: Refusal | None = None,
         parts: tuple[Part, ...] = (),
         waiting: Waiting | None = None,
+        earned: tuple[Earned, ...] = (),
+        discount: Discount | None = None,
     ) -> Payment:
         """Return the payment as it was decided, or as it waits."""
         request, holders = self.request, self.payer.holders
@@ -53,6 +63,8 @@ class Case(msgspec.Struct, frozen=True, gc=False):
             request.asked_by,
             None if proxy is None else proxy.id,
             waiting,
+            earned,
+            discount,
         )
 
 

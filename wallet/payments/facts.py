@@ -14,6 +14,8 @@ from wallet.core.clock import japanese_day, to_datetime
 from wallet.core.refusals import Refusal
 from wallet.ledger.teller import Facts
 from wallet.payments.by_phone import NO_DESK, AnswerChallenge, Desk
+from wallet.payments.caps import DayKey
+from wallet.payments.extras import Extras
 from wallet.payments.rules import Holder, Payment, PayRequest
 from wallet.payments.step_up import Answerers
 from wallet.payments.storage import CardFacts, CodeFacts, TerminalFacts
@@ -32,8 +34,10 @@ class PayFacts(Facts):
         "cards",
         "codes",
         "day",
+        "day_drawn",
         "decided_ids",
         "desk",
+        "extras",
         "further_keys",
         "new_challenges",
         "new_keys",
@@ -55,6 +59,7 @@ class PayFacts(Facts):
 
     now: datetime
     day: date
+    day_drawn: dict[DayKey, int]
     by_key: dict[tuple[UUID, str], Payment]
     by_merchant_id: dict[tuple[UUID, str], Payment]
     terminals: dict[UUID, TerminalFacts]
@@ -70,10 +75,12 @@ class PayFacts(Facts):
         self.now_us = now_us
         self.now, self.day = to_datetime(now_us), japanese_day(now_us)
         self.by_key, self.by_merchant_id, self.terminals = {}, {}, {}
-        self.codes, self.cards = {}, {}
+        self.codes, self.cards, self.day_drawn = {}, {}, {}
         # Of phones that ask, of challenges, and of payments that wait; most batches have none.
         self.desk: Desk = NO_DESK
         self.answerers = Answerers()
+        # Bonuses and coupons; None where none of the wallets can have any.
+        self.extras: Extras | None = None
         self.step_ups: dict[UUID, StepUp] = {}
         self.pending: dict[UUID, Pending] = {}
         # What the decisions of this batch add; later ones see it, and it is written at the end.

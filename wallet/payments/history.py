@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -13,17 +14,23 @@ from wallet.ledger.chart import TRANSFER_PAYMENT
 from wallet.payments.queries import read_raw
 from wallet.payments.rules import Payment
 from wallet.payments.storage import load_payments
+from wallet.programmes.rules import Programme, Purse, in_spending_order
+from wallet.programmes.terms import Terms
 
 HISTORY_MAX: Final = 50
 
+PROGRAMMES_KEPT_MAX: Final = 256
+"""Programmes that are kept as they were read, in one process."""
+
+# JSON as text, because SQLAlchemy teaches its connections to decode it.
 _PURSES = """
-SELECT p.wallet_id, g.code, g.terms ->> 'name', p.funding, p.expires_on,
-       b.credits_posted - b.debits_posted - b.debits_pending
+SELECT p.wallet_id, b.credits_posted - b.debits_posted - b.debits_pending, p.account_id,
+       p.programme_id, p.funding, p.expires_on, g.number, g.code, g.version, g.terms::text,
+       g.clearing_account_id, g.budget_account_id
 FROM purse AS p
 JOIN programme AS g ON g.id = p.programme_id
 JOIN balance AS b ON b.account_id = p.account_id
-WHERE p.wallet_id = ANY($1::uuid[])
-ORDER BY p.wallet_id, p.expires_on, g.code, p.funding
+WHERE p.wallet_id = ANY($1::uuid[]) AND p.ended_at IS NULL AND p.expires_on >= $2
 """
 
 # A payment takes at most one leg from each purse, so the newest payments of a wallet are among the
@@ -64,14 +71,62 @@ class Spent(msgspec.Struct, frozen=True):
     position: int
 
 
-async def list_purses(engine: AsyncEngine, *, wallet_ids: Sequence[UUID]) -> list[PurseSeen]:
-    """Return the wallets' purses that hold something, those that expire first in front."""
+async def list_purses(
+    engine: AsyncEngine, *, wallet_ids: Sequence[UUID], day: date
+) -> list[PurseSeen]:
+    """Return the wallets' purses that hold something good on ``day``, in the order of spending.
+
+    Where not all of them may be spent, the others are drawn on in the same order.
+    """
 
     async def look_up(connection: Connection) -> list[PurseSeen]:
-        rows = await connection.fetch(_PURSES, list(wallet_ids))
-        return [PurseSeen(*row) for row in map(tuple, rows)]
+        held: dict[UUID, tuple[UUID, int]] = {}
+        purses: list[Purse] = []
+        programmes: dict[UUID, Programme] = {}
+        for wallet_id, yen, *row in await connection.fetch(_PURSES, list(wallet_ids), day):
+            if yen:
+                purse = Purse(*row[:4])
+                purses.append(purse)
+                held[purse.account_id] = wallet_id, yen
+                programmes[purse.programme_id] = _programme(purse.programme_id, *row[4:])
+        return [
+            _seen(one, programmes[one.programme_id], *held[one.account_id])
+            for one in in_spending_order(purses, programmes)
+        ]
 
-    return [one for one in await read_raw(engine, look_up) if one.available_yen]
+    return await read_raw(engine, look_up)
+
+
+def _seen(purse: Purse, programme: Programme, wallet_id: UUID, yen: int) -> PurseSeen:
+    return PurseSeen(
+        wallet_id, programme.code, programme.name, purse.funding, purse.expires_on, yen
+    )
+
+
+@lru_cache(maxsize=PROGRAMMES_KEPT_MAX)
+def _programme(
+    programme_id: UUID,
+    number: int,
+    code: str,
+    version: int,
+    terms: str,
+    clearing_account_id: UUID,
+    budget_account_id: UUID,
+) -> Programme:
+    """Return a programme as it is stored; the same row is read once."""
+    parsed = msgspec.json.decode(terms, type=Terms)
+    return Programme(
+        id=programme_id,
+        number=number,
+        code=code,
+        name=parsed.name,
+        version=version,
+        terms=parsed,
+        spending=parsed.spending,
+        frame=parsed.frame,
+        clearing_account_id=clearing_account_id,
+        budget_account_id=budget_account_id,
+    )
 
 
 async def list_spent(

@@ -28,15 +28,20 @@ from wallet.ledger.teller import Batch
 from wallet.ops.rules import ScopeKind, matches
 from wallet.payments import storage, waiting
 from wallet.payments.by_phone import AnswerChallenge, PayByPhone, open_desk
+from wallet.payments.caps import caps_left, count_draws, gather_days
 from wallet.payments.check_level import Case, check_level
+from wallet.payments.discount import find_discount, note_use, pay_discount
+from wallet.payments.extras import Extras, gather_extras
 from wallet.payments.facts import PayFacts
+from wallet.payments.gifts import gifts_for, note_gifts, open_and_fill
 from wallet.payments.payer import Approval, find_payer, whom_to_ask
 from wallet.payments.record import record
 from wallet.payments.results import Answer, Approved, Challenged, Paid, Refused
 from wallet.payments.rules import (
     APP,
+    Discount,
+    Earned,
     Part,
-    Payment,
     PayRequest,
     check_cooling_off,
     check_limits,
@@ -47,7 +52,7 @@ from wallet.payments.rules import (
 from wallet.payments.step_up import Asked, Ladder, find_answerers, refuse_outright
 from wallet.people.tiers import tiers
 from wallet.programmes.queries import ProgrammeShelf
-from wallet.programmes.rules import Draw
+from wallet.programmes.rules import Draw, Programme
 
 __all__ = ["Answer", "Approved", "Challenged", "Paid", "Pay", "Refused", "Request"]
 
@@ -83,11 +88,15 @@ class Pay:
         shown += [one for one in asked if one.instrument != APP]
         if shown:
             facts.codes, facts.cards = await storage.find_instruments(connection, shown)
-        await self._gather_money(connection, facts)
+        amounts_yen = [one.amount_yen for one in asked]
+        amounts_yen += [one.request.amount_yen for one in facts.pending.values()]
+        await self._gather_money(connection, facts, amounts_yen)
         await self._gather_answerers(connection, asked, facts)
         return facts
 
-    async def _gather_money(self, connection: Connection, facts: PayFacts) -> None:
+    async def _gather_money(
+        self, connection: Connection, facts: PayFacts, amounts_yen: Sequence[int]
+    ) -> None:
         wallet_ids = {code.wallet_id for code in facts.codes.values()}
         wallet_ids.update(card.wallet_id for card in facts.cards.values())
         holder_ids = {card.holder.id for card in facts.cards.values()}
@@ -102,6 +111,22 @@ class Pay:
         )
         facts.wallets, facts.purses, versions = await storage.find_wallets(connection, wallet_ids)
         facts.programmes = await self._shelf.take(connection, versions)
+        facts.day_drawn = await gather_days(
+            connection, purses=facts.purses, programmes=facts.programmes, day=facts.day
+        )
+        facts.extras = await gather_extras(
+            connection,
+            self._shelf,
+            now=facts.now,
+            holders=facts.wallets.values(),
+            purses=facts.purses,
+            programmes=[facts.programmes[one] for one in versions],
+            amounts_yen=amounts_yen,
+        )
+        if facts.extras is not None:
+            facts.drawn = facts.extras.drawn
+            giving = facts.extras.programmes.values()
+            facts.programmes = {**facts.programmes, **{one.id: one for one in giving}}
         facts.added_ids.update(t.payable_account_id for t in facts.terminals.values())
         for purses in facts.purses.values():
             facts.account_ids.update(purse.account_id for purse in purses)
@@ -173,15 +198,16 @@ class Pay:
         case = self._open(request, approval, facts, batch)
         if isinstance(case, Refused):
             return case
-        drawn = self._draw(case, facts, batch)
+        discount = _find_discount(case, facts, batch)
+        drawn = self._draw(case, discount, facts, batch)
         if isinstance(drawn, Refusal):
-            if drawn.code == "service_stopped":
-                return Refused(drawn)
-            return _conclude(case, drawn, facts, batch)
+            return (
+                Refused(drawn) if drawn.code == "service_stopped" else _decline(case, drawn, facts)
+            )
         lacking = check_level(case, facts)
-        if lacking is None or isinstance(lacking, Refusal):
-            return _conclude(case, lacking or drawn, facts, batch)
-        return lacking
+        if lacking is None:
+            return _conclude(case, drawn, discount, facts, batch)
+        return _decline(case, lacking, facts) if isinstance(lacking, Refusal) else lacking
 
     def _open(
         self, request: PayRequest, approval: Approval | None, facts: PayFacts, batch: Batch
@@ -198,8 +224,13 @@ class Pay:
             return Refused(Refusal("service_stopped"))
         return Case(request, approval, terminal, payer, self._beyond_instrument(request))
 
-    def _draw(self, case: Case, facts: PayFacts, batch: Batch) -> list[Draw] | Refusal:
-        """Return what to draw from which purse, or why nothing is to be drawn."""
+    def _draw(
+        self, case: Case, discount: Discount | None, facts: PayFacts, batch: Batch
+    ) -> list[Draw] | Refusal:
+        """Return what to draw from which purse, or why nothing is to be drawn.
+
+        Limits and levels are for the whole amount, whatever a coupon takes off it.
+        """
         payer, amount_yen = case.payer, case.request.amount_yen
         if payer.refused is not None:
             return Refusal(payer.refused)
@@ -213,13 +244,15 @@ class Pay:
         if refusal is not None:
             return refusal
         available = batch.book.available
+        purses = facts.purses[payer.holders[0].id]
         return plan(
-            [(p, available(p.account_id)) for p in facts.purses[payer.holders[0].id]],
+            [(p, available(p.account_id)) for p in purses],
             facts.programmes,
             shop=case.terminal.shop,
             day=facts.day,
-            amount_yen=amount_yen,
+            amount_yen=amount_yen if discount is None else amount_yen - discount.amount_yen,
             stops=batch.stops,
+            caps=caps_left(payer.holders[0].id, purses, facts.programmes, facts.day_drawn),
         )
 
     async def record(
@@ -298,49 +331,123 @@ def _refuse_at_once(
     return None
 
 
-def _conclude(case: Case, outcome: Sequence[Draw] | Refusal, facts: PayFacts, batch: Batch) -> Paid:
-    """Decline the payment, or move its money."""
-    if isinstance(outcome, Refusal):
-        payment = case.payment(facts, refusal=outcome)
-    else:
-        programmes = facts.programmes
-        parts = tuple(
-            Part(programmes[d.purse.programme_id].code, d.purse.funding, d.amount_yen)
-            for d in outcome
-        )
-        payment = case.payment(facts, parts=parts)
-        _book(payment, outcome, case.terminal.payable_account_id, facts, batch)
-        for holder in case.payer.holders:
-            facts.spend(holder, payment.amount_yen)
+def _find_discount(case: Case, facts: PayFacts, batch: Batch) -> Discount | None:
+    """Return what a coupon takes off the payment, None for nothing."""
+    if facts.extras is None or case.payer.refused is not None:
+        return None
+    return find_discount(
+        facts.extras,
+        case.payer.holders[0],
+        price_yen=case.request.amount_yen,
+        shop=case.terminal.shop,
+        batch=batch,
+    )
+
+
+def _decline(case: Case, refusal: Refusal, facts: PayFacts) -> Paid:
+    payment = case.payment(facts, refusal=refusal)
     facts.remember(case.request, payment)
     return Paid(payment, replayed=False)
 
 
-def _book(
-    payment: Payment,
+def _part(programme: Programme, draw: Draw) -> Part:
+    return Part(programme.code, draw.purse.funding, draw.amount_yen, programme.is_discreet)
+
+
+def _conclude(
+    case: Case,
     draws: Sequence[Draw],
-    payable_account_id: UUID,
+    discount: Discount | None,
+    facts: PayFacts,
+    batch: Batch,
+) -> Paid:
+    """Move the payment's money, and what comes with it."""
+    programmes = facts.programmes
+    parts = tuple(_part(programmes[d.purse.programme_id], d) for d in draws)
+    earned: tuple[Earned, ...] = ()
+    if facts.extras is None:
+        _book(case, draws, (), facts, batch)
+    else:
+        earned = _book_with_extras(case, draws, discount, facts.extras, facts, batch)
+    payment = case.payment(facts, parts=parts, earned=earned, discount=discount)
+    count_draws(facts.day_drawn, case.payer.holders[0].id, draws, programmes)
+    for holder in case.payer.holders:
+        facts.spend(holder, payment.amount_yen)
+    facts.remember(case.request, payment)
+    return Paid(payment, replayed=False)
+
+
+def _book_with_extras(
+    case: Case,
+    draws: Sequence[Draw],
+    discount: Discount | None,
+    extras: Extras,
+    facts: PayFacts,
+    batch: Batch,
+) -> tuple[Earned, ...]:
+    """Book a payment with what its coupon takes off and the bonuses it brings, and return these."""
+    payment_id, holder = case.request.payment_id, case.payer.holders[0]
+    off: list[Transfer] = []
+    taken_yen: dict[UUID, int] = {}
+    if discount is not None:
+        payable_id = case.terminal.payable_account_id
+        off.append(
+            pay_discount(extras, discount, holder, payment_id=payment_id, payable_id=payable_id)
+        )
+        taken_yen[off[0].debit_account_id] = discount.amount_yen
+    gifts = gifts_for(
+        extras,
+        draws,
+        holder_id=holder.owner_id,
+        shop=case.terminal.shop,
+        batch=batch,
+        taken_yen=taken_yen,
+    )
+    given = open_and_fill(
+        extras,
+        gifts,
+        facts.purses[holder.id],
+        source_id=payment_id,
+        wallet_id=holder.id,
+        batch=batch,
+    )
+    _book(case, draws, [*off, *given], facts, batch)
+    if discount is not None:
+        note_use(extras, discount, holder, payment_id=payment_id)
+    note_gifts(extras, gifts, given, payment_id=payment_id, holder_id=holder.owner_id)
+    return tuple(gift.earned for gift in gifts)
+
+
+def _book(
+    case: Case,
+    draws: Sequence[Draw],
+    more: Sequence[Transfer],
     facts: PayFacts,
     batch: Batch,
 ) -> None:
-    """Move the money as one chain; the draws fit the balances, so it can only succeed."""
-    last = len(draws)
-    results = batch.book.create_transfers(
-        [
-            Transfer(
-                numbered_id(payment.id, leg),
-                one.purse.account_id,
-                payable_account_id,
-                one.amount_yen,
-                LEDGER_JPY,
-                TRANSFER_PAYMENT,
-                LINKED if leg < last else 0,
-                user_data_128=payment.id,
-                user_data_32=facts.programmes[one.purse.programme_id].number,
-            )
-            for leg, one in enumerate(draws, 1)
-        ]
-    )
+    """Move the money as one chain; the draws fit the balances, so it can only succeed.
+
+    ``more`` are linked transfers that belong to the payment.
+    """
+    payment_id, last = case.request.payment_id, len(draws)
+    transfers = [
+        Transfer(
+            numbered_id(payment_id, leg),
+            one.purse.account_id,
+            case.terminal.payable_account_id,
+            one.amount_yen,
+            LEDGER_JPY,
+            TRANSFER_PAYMENT,
+            LINKED if leg < last else 0,
+            user_data_128=payment_id,
+            user_data_32=facts.programmes[one.purse.programme_id].number,
+        )
+        for leg, one in enumerate(draws, 1)
+    ]
+    if more:
+        # The last one closes the chain. A leg may do that as well as any other.
+        transfers = [*more, *transfers]
+    results = batch.book.create_transfers(transfers)
     if any(result.code is not TransferCode.CREATED for result in results):
         message = f"the ledger refused a payment that fits: {[str(r.code) for r in results]}"
         raise RuntimeError(message)

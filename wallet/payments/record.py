@@ -39,7 +39,10 @@ async def record(connection: Connection, facts: PayFacts) -> None:
             facts.newly_spent,
             now=facts.now,
             day=facts.day,
+            extras=facts.extras,
         )
+    if facts.extras is not None:
+        await facts.extras.record(connection)
     if facts.newly_waiting:
         await waiting.insert(connection, facts.newly_waiting, now_us=facts.now_us)
     if facts.new_challenges:

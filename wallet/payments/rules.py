@@ -1,7 +1,8 @@
 """The pure part of paying: what was asked, what came of it, and every rule in between."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
@@ -20,13 +21,24 @@ from wallet.programmes.rules import (
     in_spending_order,
     refusal_of,
 )
+from wallet.programmes.terms import Caps
 
-LEGS_MAX: Final = 15
-"""Purses one payment can draw on: its transfers' ids are the payment's id + 1 … + 15."""
+LEGS_MAX: Final = 10
+"""Purses one payment can draw on: its transfers' ids are the payment's id + 1 … + 10."""
+
+COUPON_NUMBER: Final = 11
+"""The transfer that pays a shop what a coupon took off has the payment's id + 11."""
+
+BONUS_NUMBER: Final = 12
+"""A bonus has the payment's id + 12, and a second one + 13."""
+
+VESTS_LATER: Final = 2
+"""What gives a bonus that was set aside has two more than that: + 14 or + 15."""
 
 CPM_CODE: Final = "cpm_code"
 CARD: Final = "card"
 APP: Final = "app"
+PAPER: Final = "paper"
 
 WAITS_S: Final = 180
 """How long a payment waits for its payer's answer."""
@@ -59,10 +71,29 @@ class PayRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):
-    """What one purse gave: the programme's code, the funding class and the yen."""
+    """What one purse gave: the programme's code, the funding class and the yen.
+
+    ``discreet``: which programme it is, is between its holder and the city.
+    """
 
     programme: str
     funding: str
+    amount_yen: int
+    discreet: bool = False
+
+
+class Earned(msgspec.Struct, frozen=True, gc=False):
+    """A bonus that a payment brought: of which programme, and from which day it can be spent."""
+
+    programme: str
+    amount_yen: int
+    usable_on: date
+
+
+class Discount(msgspec.Struct, frozen=True, gc=False):
+    """What a coupon has taken off the price; the budget of its programme pays it to the shop."""
+
+    coupon: str
     amount_yen: int
 
 
@@ -80,6 +111,7 @@ class Payment(msgspec.Struct, frozen=True, gc=False):
     """A payment: succeeded, declined with a ``refusal`` that says why, or ``waiting`` as yet.
 
     What is recorded in the first two states is final. ``created_at`` is when it was asked for.
+    ``parts`` and the ``discount`` make its amount.
     """
 
     id: UUID
@@ -98,6 +130,8 @@ class Payment(msgspec.Struct, frozen=True, gc=False):
     asked_by: UUID | None = None
     helper_id: UUID | None = None
     waiting: Waiting | None = None
+    earned: tuple[Earned, ...] = ()
+    discount: Discount | None = None
 
     @property
     def state(self) -> str:
@@ -111,7 +145,7 @@ class Holder(msgspec.Struct, frozen=True, gc=False):
     """A wallet, a card or a proxy: its ceilings, and who stands behind it.
 
     A wallet has the tier of its person, and cools off while that person's sign-in was changed a
-    short while ago.
+    short while ago. ``coupon`` is the one that it is to use next.
     """
 
     id: UUID
@@ -121,6 +155,12 @@ class Holder(msgspec.Struct, frozen=True, gc=False):
     tier: str | None = None
     person_id: UUID | None = None
     cooling_until: datetime | None = None
+    coupon: str | None = None
+
+    @property
+    def owner_id(self) -> UUID:
+        """Whom a bonus and a coupon count for: the person, or a wallet without one."""
+        return self.person_id or self.id
 
 
 class Level(msgspec.Struct, frozen=True, gc=False):
@@ -209,6 +249,27 @@ def level_of(shown: Sequence[Shown], *, now_us: int, max_age_s: int) -> Level | 
     return None
 
 
+class Cap(msgspec.Struct, frozen=True, gc=False):
+    """What one payment may still draw of a programme's money, by the cap that allows least.
+
+    ``limit_yen`` is that cap; ``by_day`` when it is the day's, which others have used already.
+    """
+
+    left_yen: int
+    limit_yen: int
+    by_day: bool
+
+
+def cap_of(caps: Caps, *, spent_yen: int) -> Cap:
+    """Return what is left by a programme's caps; at least one of them is there."""
+    found = []
+    if caps.payment_yen is not None:
+        found.append(Cap(caps.payment_yen, caps.payment_yen, by_day=False))
+    if caps.day_yen is not None:
+        found.append(Cap(max(0, caps.day_yen - spent_yen), caps.day_yen, by_day=True))
+    return min(found, key=lambda cap: cap.left_yen)
+
+
 def plan(
     purses: Sequence[tuple[Purse, int]],
     programmes: Mapping[UUID, Programme],
@@ -217,11 +278,13 @@ def plan(
     day: date,
     amount_yen: int,
     stops: frozenset[str] = frozenset(),
+    caps: Mapping[UUID, Cap] = MappingProxyType({}),
 ) -> list[Draw] | Refusal:
     """Return what to draw from which purse, or why the money does not suffice here.
 
     ``purses`` are (purse, available yen). When other money of the wallet would have covered the
-    amount, the refusal names the rule that kept it out rather than an empty balance.
+    amount, the refusal names the rule that kept it out rather than an empty balance. ``caps`` are
+    those of programmes that have any.
     """
     usable: list[Purse] = []
     available = {}
@@ -230,7 +293,7 @@ def plan(
         if available_yen <= 0 or purse.expires_on < day:
             continue
         programme = programmes[purse.programme_id]
-        reason = refusal_of(programme, shop=shop, day=day)
+        reason = refusal_of(programme, shop=shop, day=day, until=purse.expires_on)
         if reason is None and stops and matches(stops, programme=programme.code):
             reason = "service_stopped"
         if reason is None:
@@ -240,9 +303,24 @@ def plan(
             kept_out[reason] = kept_out.get(reason, 0) + available_yen
     if len(usable) > 1:
         usable = in_spending_order(usable, programmes)
-    draws = draw(((p, available[p.account_id]) for p in usable[:LEGS_MAX]), amount_yen=amount_yen)
+    pairs = [(p, available[p.account_id]) for p in usable[:LEGS_MAX]]
+    most_yen = {programme_id: cap.left_yen for programme_id, cap in caps.items()}
+    draws = draw(pairs, amount_yen=amount_yen, most_yen=most_yen)
     drawn_yen = sum(one.amount_yen for one in draws)
-    return draws if drawn_yen == amount_yen else _shortage(drawn_yen, kept_out, amount_yen)
+    if drawn_yen == amount_yen:
+        return draws
+    if caps and sum(yen for _, yen in pairs) >= amount_yen:
+        return _capped(drawn_yen, caps, {purse.programme_id for purse in usable})
+    return _shortage(drawn_yen, kept_out, amount_yen)
+
+
+def _capped(drawn_yen: int, caps: Mapping[UUID, Cap], usable: Collection[UUID]) -> Refusal:
+    """Name the cap but for which the money would have sufficed."""
+    days = [cap for programme_id, cap in caps.items() if programme_id in usable and cap.by_day]
+    if days:
+        limit_yen = max(cap.limit_yen for cap in days)
+        return Refusal("limit_daily", {"limit_yen": limit_yen, "left_yen": drawn_yen})
+    return Refusal("limit_payment", {"limit_yen": drawn_yen})
 
 
 def _shortage(available_yen: int, kept_out: Mapping[str, int], amount_yen: int) -> Refusal:

@@ -12,10 +12,24 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+from msgspec.structs import replace
 
 from wallet.core.database import Connection, array_literal
 from wallet.core.refusals import Refusal
-from wallet.payments.rules import CARD, CPM_CODE, Holder, Part, Payment, PayRequest, Waiting
+from wallet.ledger.storage import LostRowsError
+from wallet.payments.extras import Extras
+from wallet.payments.extras_storage import IS_COUNTED, give, values_of
+from wallet.payments.rules import (
+    CARD,
+    CPM_CODE,
+    Discount,
+    Earned,
+    Holder,
+    Part,
+    Payment,
+    PayRequest,
+    Waiting,
+)
 from wallet.people.tiers import limits_of
 from wallet.programmes.rules import Purse, Shop
 
@@ -27,7 +41,7 @@ from wallet.programmes.rules import Purse, Shop
 # in the batch, and terminals. A row is one or the other.
 _FIND_NAMED = """
 SELECT asked.n, k.payment_id, p.id, NULL::uuid, NULL::uuid, NULL::boolean, NULL::boolean,
-       NULL::uuid, NULL::uuid, NULL::text, NULL::boolean
+       NULL::uuid, NULL::uuid, NULL::text, NULL::boolean, NULL::boolean
 FROM unnest($1::uuid[], $2::text[], $3::text[])
      WITH ORDINALITY AS asked (merchant_id, key, merchant_payment_id, n)
 LEFT JOIN LATERAL (
@@ -46,7 +60,7 @@ LEFT JOIN LATERAL (
 WHERE k.payment_id IS NOT NULL OR p.id IS NOT NULL
 UNION ALL
 SELECT NULL, NULL, NULL, t.id, s.merchant_id, t.state = 'active', m.state = 'active',
-       s.payable_account_id, s.id, s.category, s.small
+       s.payable_account_id, s.id, s.category, s.small, s.chain
 FROM terminal AS t
 JOIN shop AS s ON s.id = ANY (ARRAY[t.shop_id])
 JOIN merchant AS m ON m.id = ANY (ARRAY[s.merchant_id])
@@ -76,7 +90,7 @@ WHERE w.id = ANY($1::uuid[])
 
 # A payment's transfers have its id + 1 … + 15, so its parts are one short range of the key.
 _LOAD_PARTS = """
-SELECT asked.id, g.code, p.funding, t.amount
+SELECT asked.id, g.code, p.funding, t.amount, coalesce(g.terms->>'kind' = 'benefit', false)
 FROM unnest($1::uuid[], $2::uuid[]) AS asked (id, last_id)
 CROSS JOIN LATERAL (
     SELECT id, debit_account_id, amount FROM transfer
@@ -85,6 +99,20 @@ CROSS JOIN LATERAL (
 JOIN purse AS p ON p.account_id = ANY (ARRAY[t.debit_account_id])
 JOIN programme AS g ON g.id = ANY (ARRAY[p.programme_id])
 ORDER BY t.id
+"""
+
+# What a payment brought besides, and what a coupon took off it; the bonus has an id in its range.
+_LOAD_EXTRAS = """
+SELECT asked.id, g.code, b.amount_yen, b.usable_on, NULL::text
+FROM unnest($1::uuid[], $2::uuid[]) AS asked (id, last_id)
+CROSS JOIN LATERAL (
+    SELECT id, programme_id, amount_yen, usable_on FROM bonus_grant
+    WHERE bonus_grant.id > asked.id AND bonus_grant.id <= asked.last_id ORDER BY id OFFSET 0
+) AS b
+JOIN programme AS g ON g.id = ANY (ARRAY[b.programme_id])
+UNION ALL
+SELECT payment_id, NULL, amount_yen, NULL, coupon FROM coupon_use
+WHERE payment_id = ANY($1::uuid[])
 """
 
 # Cards, which bear a number, and codes, which are locked. A code has the phone it was given to, as
@@ -114,14 +142,15 @@ SELECT holder_id, spent_on, spent_yen FROM spending
 WHERE holder_id = ANY($1::uuid[]) ORDER BY holder_id FOR NO KEY UPDATE
 """
 
-# A wallet is frozen with its person.
+# A wallet is frozen with its person. Purses that have ended are emptied for good, and years of them
+# would be locked with every payment.
 _FIND_WALLETS = """
 SELECT w.id, CASE WHEN o.state <> 'active' THEN 'frozen' ELSE w.state END,
-       w.payment_limit_yen, w.daily_limit_yen, w.tier, w.person_id, o.cooling_until,
+       w.payment_limit_yen, w.daily_limit_yen, w.tier, w.person_id, o.cooling_until, w.coupon,
        p.account_id, p.programme_id, p.funding, p.expires_on, g.version
 FROM wallet AS w
 LEFT JOIN person AS o ON o.id = ANY (ARRAY[w.person_id])
-LEFT JOIN purse AS p ON p.wallet_id = ANY (ARRAY[w.id])
+LEFT JOIN purse AS p ON p.wallet_id = ANY (ARRAY[w.id]) AND p.ended_at IS NULL
 LEFT JOIN programme AS g ON g.id = ANY (ARRAY[p.programme_id])
 WHERE w.id = ANY($1::uuid[])
 """
@@ -165,6 +194,12 @@ UPDATE spending AS s SET spent_yen = spent.spent_yen, spent_on = greatest(s.spen
 FROM unnest($13::uuid[], $14::text::bigint[]) AS spent (holder_id, spent_yen)
 WHERE s.holder_id = ANY (ARRAY[spent.holder_id])
 """
+
+# The same with the bonuses that payments have brought.
+_RECORD_GIVING = (
+    _RECORD.replace("\nUPDATE spending", f", {give(19)}\nUPDATE spending")
+    + f"  AND {IS_COUNTED.format(37)}"
+)
 
 _INSERT_KEYS = """
 INSERT INTO idempotency_key (principal_id, key, payment_id, created_at)
@@ -269,7 +304,17 @@ async def load_payments(
     parts: dict[UUID, list[Part]] = {}
     for payment_id, *part in await connection.fetch(_LOAD_PARTS, ids, last_ids):
         parts.setdefault(payment_id, []).append(Part(*part))
-    return {row["id"]: _payment_from(row, parts.get(row["id"], ())) for row in rows}
+    payments = {row["id"]: _payment_from(row, parts.get(row["id"], ())) for row in rows}
+    for payment_id, programme, amount_yen, usable_on, coupon in await connection.fetch(
+        _LOAD_EXTRAS, ids, last_ids
+    ):
+        payment = payments[payment_id]
+        if coupon is not None:
+            payments[payment_id] = replace(payment, discount=Discount(coupon, amount_yen))
+        else:
+            earned = Earned(programme, amount_yen, usable_on)
+            payments[payment_id] = replace(payment, earned=(*payment.earned, earned))
+    return payments
 
 
 def _payment_from(row: asyncpg.Record, parts: Iterable[Part]) -> Payment:
@@ -333,9 +378,9 @@ async def find_wallets(
     versions: dict[UUID, int] = {}
     for row in await connection.fetch(_FIND_WALLETS, list(wallet_ids)):
         wallet_id = row[0]
-        (account_id, programme_id, *purse) = row[7:]
+        (account_id, programme_id, *purse) = row[8:]
         if wallet_id not in wallets:
-            wallets[wallet_id] = _wallet(row[:7])
+            wallets[wallet_id] = _wallet(row[:8])
             purses[wallet_id] = []
         if account_id is not None:
             funding, expires_on, versions[programme_id] = purse
@@ -345,14 +390,12 @@ async def find_wallets(
 
 def _wallet(row: Sequence[Any]) -> Holder:
     """Return a wallet under its own ceilings; a person's is under those of their tier as well."""
-    wallet_id, state, payment_limit_yen, daily_limit_yen, tier, person_id, cooling_until = row
+    wallet_id, state, payment_limit_yen, daily_limit_yen, tier, person_id, *rest = row
     if person_id is not None:
         limits = limits_of(tier)
         payment_limit_yen = min(payment_limit_yen, limits.payment_yen)
         daily_limit_yen = min(daily_limit_yen, limits.day_yen)
-    return Holder(
-        wallet_id, state, payment_limit_yen, daily_limit_yen, tier, person_id, cooling_until
-    )
+    return Holder(wallet_id, state, payment_limit_yen, daily_limit_yen, tier, person_id, *rest)
 
 
 _encode = msgspec.json.Encoder().encode
@@ -366,13 +409,15 @@ async def record(
     *,
     now: datetime,
     day: date,
+    extras: Extras | None = None,
 ) -> None:
     """Write payments that were decided with their keys, and what their holders have now spent.
 
-    A payment whose key has led to it before has None.
+    A payment whose key has led to it before has None. Raises
+    :class:`~wallet.ledger.storage.LostRowsError` when what is counted of bonuses and coupons has
+    changed since it was read.
     """
-    await connection.execute(
-        _RECORD,
+    values: list[Any] = [
         [p.id for p in payments],
         [p.merchant_id for p in payments],
         [p.merchant_payment_id for p in payments],
@@ -391,7 +436,15 @@ async def record(
         day,
         [p.asked_by for p in payments],
         [p.helper_id for p in payments],
-    )
+    ]
+    if extras is None or not (extras.new_grants or extras.new_uses):
+        await connection.execute(_RECORD, *values)
+        return
+    values += values_of(extras.new_grants, extras.totals, now=now)
+    status = await connection.execute(_RECORD_GIVING, *values)
+    if status != f"UPDATE {len(spent_yen)}":
+        message = "somebody else has counted a bonus or coupon of the same person meanwhile"
+        raise LostRowsError(message)
 
 
 async def insert_keys(

@@ -44,7 +44,7 @@ payment = Table(
         "ix_payment_list_of_merchant", "merchant_id", "id", postgresql_where=text("amount_yen > 0")
     ),
     CheckConstraint("amount_yen > 0", name="amount_positive"),
-    CheckConstraint("instrument IN ('cpm_code', 'card', 'app')", name="instrument"),
+    CheckConstraint("instrument IN ('cpm_code', 'card', 'app', 'paper')", name="instrument"),
     CheckConstraint("state IN ('succeeded', 'declined')", name="state"),
     CheckConstraint("(state = 'declined') = (refusal IS NOT NULL)", name="declined_says_why"),
 )

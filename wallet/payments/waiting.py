@@ -68,7 +68,7 @@ SELECT w.id, w.merchant_id, w.idempotency_key, w.merchant_payment_id, w.terminal
        EXISTS (SELECT FROM payment AS p WHERE p.merchant_id = w.merchant_id
                  AND p.merchant_payment_id = w.merchant_payment_id OFFSET 0),
        t.id, s.merchant_id, t.state = 'active', m.state = 'active', s.payable_account_id,
-       s.id, s.category, s.small
+       s.id, s.category, s.small, s.chain
 FROM (
     SELECT * FROM pending_payment WHERE id = ANY({ids}::uuid[]) ORDER BY id FOR NO KEY UPDATE
 ) AS w

@@ -23,7 +23,8 @@ from wallet.people.rules import CARD_DAILY_LIMIT_YEN, CARD_PAYMENT_LIMIT_YEN, pr
 
 CARDS_PER_TRANSACTION: Final = 5_000
 
-# A number that is taken or a wallet that does not exist leaves its row out; the caller counts.
+# A number that is taken, by a card or by one that was printed and is nobody's yet, or a wallet that
+# does not exist leaves its row out; the caller counts.
 _INSERT_CARDS = text("""
 INSERT INTO card (id, printed_number, number_hash, wallet_id, state,
                   payment_limit_yen, daily_limit_yen, issued_at)
@@ -33,6 +34,7 @@ FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS text[]), CAST(:hashes AS byte
             CAST(:daily_limits AS bigint[]))
      AS new (id, number, hash, wallet_id, payment_limit, daily_limit)
 JOIN wallet AS w ON w.id = new.wallet_id
+WHERE NOT EXISTS (SELECT FROM blank_card AS b WHERE b.printed_number = new.number)
 ON CONFLICT (printed_number) DO NOTHING
 RETURNING id
 """)

@@ -116,6 +116,7 @@ wallet = Table(
     Column("opened_at", DateTime(timezone=True), nullable=False),
     Column("person_id", UUID, ForeignKey("person.id"), comment="NULL: known by its cards only"),
     Column("tier", Text, nullable=False, server_default="T2", comment="its person's"),
+    Column("coupon", Text, comment="programme:coupon that the next payment it fits shall use"),
     Index("ix_wallet_person_id", "person_id"),
     CheckConstraint("holder IN ('resident', 'visitor')", name="holder"),
     CheckConstraint("tier IN ('T0', 'T1', 'T2', 'T3')", name="tier"),
@@ -205,7 +206,18 @@ purse = Table(
     Column("programme_id", UUID, ForeignKey("programme.id"), nullable=False),
     Column("funding", Text, nullable=False),
     Column("expires_on", Date, nullable=False, comment="last day it may be spent, in Japan"),
+    Column(
+        "ended_at",
+        DateTime(timezone=True),
+        comment="emptied for good: its last day was over, or another purse took its money",
+    ),
     UniqueConstraint("wallet_id", "programme_id", "funding", "expires_on"),
+    Index(
+        "ix_purse_to_end",
+        "expires_on",
+        "account_id",
+        postgresql_where=text("ended_at IS NULL"),
+    ),
     CheckConstraint("funding IN ('paid', 'premium', 'free')", name="funding"),
 )
 

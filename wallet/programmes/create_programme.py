@@ -1,17 +1,16 @@
 """Create a programme: its terms, its two accounts, and the budget the city gives it."""
 
-import re
 from collections.abc import Collection, Sequence
-from difflib import get_close_matches
-from typing import Any, Final
+from datetime import date
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from wallet.core.clock import to_datetime
 from wallet.core.database import Connection
-from wallet.core.ids import new_id
-from wallet.core.money import AMOUNT_YEN_MAX, LEDGER_JPY
+from wallet.core.ids import align_id, new_id, numbered_id
+from wallet.core.money import LEDGER_JPY
 from wallet.core.refusals import Refusal, RefusedError
 from wallet.ledger import storage
 from wallet.ledger.chart import (
@@ -29,55 +28,30 @@ from wallet.ledger.rules import (
     TransferCode,
 )
 from wallet.ledger.teller import Batch, Facts, Teller
-from wallet.programmes.queries import Terms
-from wallet.programmes.rules import Frame, Spending
-
-CODE_FORMAT: Final = re.compile(r"[a-z0-9-]{1,64}")
-NAME_CHARACTERS_MAX: Final = 80
+from wallet.programmes.problems import problems_of
+from wallet.programmes.terms import ProgrammeDraft, Terms
 
 _FIND = "SELECT id, code, number, terms FROM programme WHERE code = ANY($1::text[])"
 _LAST_NUMBER = "SELECT coalesce(max(number), 0) FROM programme"
 _INSERT = """
 INSERT INTO programme (id, number, code, version, terms, clearing_account_id, budget_account_id,
-                       created_at)
-VALUES ($1, $2, $3, 1, $4, $5, $6, $7)
+                       created_at, state, live_on)
+VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9)
 """
 
 
-class ProgrammeDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A programme as a clerk writes it down; the same fields in a TOML file.
-
-    ``budget_yen`` is what the city adds in all; left out, a frame's is its premium on every set.
-    """
-
-    code: str
-    name: str
-    spending: Spending
-    frame: Frame | None = None
-    budget_yen: int | None = None
-
-    @property
-    def terms(self) -> Terms:
-        """The part that is kept as the programme's terms."""
-        return Terms(name=self.name, spending=self.spending, frame=self.frame)
-
-    @property
-    def funded_yen(self) -> int:
-        """What the budget is funded with."""
-        if self.budget_yen is not None:
-            return self.budget_yen
-        frame = self.frame
-        return 0 if frame is None else (frame.face_yen - frame.price_yen) * frame.sets_total
-
-
 class CreateProgramme(msgspec.Struct, frozen=True):
-    """A draft and the ids its accounts and its funding shall have."""
+    """A draft and the ids its accounts and its funding shall have.
+
+    With ``live_on`` it is scheduled for that day in Japan; without, it is live at once.
+    """
 
     draft: ProgrammeDraft
     programme_id: UUID
     clearing_account_id: UUID
     budget_account_id: UUID
     funding_id: UUID
+    live_on: date | None = None
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -156,6 +130,8 @@ class Create:
                 request.clearing_account_id,
                 request.budget_account_id,
                 to_datetime(batch.now_us),
+                "live" if request.live_on is None else "scheduled",
+                request.live_on,
             )
 
 
@@ -217,67 +193,29 @@ async def create_programme(
     draft: ProgrammeDraft,
     now_us: int,
     known_categories: Collection[str] = (),
+    root_id: UUID | None = None,
+    live_on: date | None = None,
 ) -> Created:
     """Create the programme in one transaction, or find it there with the same terms.
 
     Raises :class:`RefusedError` ``programme_invalid`` with every problem as a sentence, or
     ``programme_exists`` when the code is taken by other terms. ``known_categories`` are the shop
-    categories to check the terms against; none checks nothing.
+    categories to check the terms against; none checks nothing. ``root_id`` is what its ids are
+    numbered after, an aligned one; with ``live_on`` it is scheduled for that day in Japan.
     """
     problems = problems_of(draft, known_categories=known_categories)
     if problems:
         raise RefusedError("programme_invalid", programme=draft.code, problems=problems)
-    ids = [new_id(now_us=now_us) for _ in range(4)]
-    answer: Created | Refusal = await teller.submit(CREATE, CreateProgramme(draft, *ids))
+    root_id = root_id or align_id(new_id(now_us=now_us))
+    request = CreateProgramme(
+        draft,
+        programme_id=numbered_id(root_id, 1),
+        clearing_account_id=numbered_id(root_id, 2),
+        budget_account_id=numbered_id(root_id, 3),
+        funding_id=numbered_id(root_id, 4),
+        live_on=live_on,
+    )
+    answer: Created | Refusal = await teller.submit(CREATE, request)
     if isinstance(answer, Refusal):
         raise RefusedError(answer.code, **answer.facts)
     return answer
-
-
-def problems_of(draft: ProgrammeDraft, *, known_categories: Collection[str] = ()) -> list[str]:
-    """Return what is wrong with a draft, one sentence for each problem; none is good."""
-    spending = draft.spending
-    problems = []
-    if not CODE_FORMAT.fullmatch(draft.code):
-        problems.append("code: use 1 to 64 small letters, digits and hyphens.")
-    if not 1 <= len(draft.name.strip()) <= NAME_CHARACTERS_MAX:
-        problems.append(f"name: use 1 to {NAME_CHARACTERS_MAX} characters.")
-    if spending.last_day < spending.first_day:
-        problems.append(
-            f"spending.last_day: {spending.last_day} is before first_day {spending.first_day}."
-        )
-    problems += [
-        f"spending: category {category!r} is both allowed and excluded."
-        for category in sorted(spending.categories & spending.excluded_categories)
-    ]
-    problems += _unknown_categories(spending, known_categories)
-    if draft.frame is not None:
-        problems += _frame_problems(draft.frame)
-    if not 0 <= draft.funded_yen <= AMOUNT_YEN_MAX:
-        problems.append(f"budget_yen: use 0 to {AMOUNT_YEN_MAX:,}.")
-    return problems
-
-
-def _unknown_categories(spending: Spending, known: Collection[str]) -> list[str]:
-    problems = []
-    asked = spending.categories | spending.excluded_categories
-    for category in sorted(asked.difference(known)) if known else ():
-        similar = get_close_matches(category, known, n=1)
-        hint = f" Did you mean {similar[0]!r}?" if similar else ""
-        problems.append(f"spending: there is no shop category {category!r}.{hint}")
-    return problems
-
-
-def _frame_problems(frame: Frame) -> list[str]:
-    problems = []
-    if frame.price_yen <= 0:
-        problems.append("frame.price_yen: a set costs at least 1 yen.")
-    if frame.face_yen < frame.price_yen:
-        problems.append("frame.face_yen: a set must be worth its price or more.")
-    if frame.sets_per_person <= 0:
-        problems.append("frame.sets_per_person: at least 1.")
-    if frame.sets_total < frame.sets_per_person:
-        problems.append("frame.sets_total: at least what one person may have.")
-    if frame.face_yen * frame.sets_total > AMOUNT_YEN_MAX:
-        problems.append(f"frame: all sets together are worth more than {AMOUNT_YEN_MAX:,} yen.")
-    return problems

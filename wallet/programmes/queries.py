@@ -7,20 +7,13 @@ import asyncpg
 import msgspec
 
 from wallet.core.database import Connection
-from wallet.programmes.rules import Frame, Programme, Spending
+from wallet.programmes.rules import Programme
+from wallet.programmes.terms import Terms
 
 _LOAD = """
-SELECT id, number, code, version, terms, clearing_account_id, budget_account_id
+SELECT id, number, code, version, state, terms, clearing_account_id, budget_account_id
 FROM programme WHERE id = ANY($1::uuid[])
 """
-
-
-class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A programme's terms as they are stored and written by people."""
-
-    name: str
-    spending: Spending
-    frame: Frame | None = None
 
 
 class ProgrammeShelf:
@@ -49,7 +42,9 @@ def _parse(row: asyncpg.Record) -> Programme:
         number=row["number"],
         code=row["code"],
         name=terms.name,
+        terms=terms,
         version=row["version"],
+        state=row["state"],
         spending=terms.spending,
         frame=terms.frame,
         clearing_account_id=row["clearing_account_id"],

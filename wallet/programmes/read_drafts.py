@@ -1,14 +1,21 @@
-"""Read programmes from a TOML file, with messages that a clerk can act on."""
+"""Read programmes from a TOML file or from JSON, with messages that a clerk can act on."""
 
 import re
 import tomllib
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from wallet.core.refusals import RefusedError
-from wallet.programmes.create_programme import ProgrammeDraft
+from wallet.programmes.terms import ProgrammeDraft
+
+NUMBER_MAX: Final = 10**15
+"""More than any amount, and less than what some reader of JSON would round."""
+
+_NO_TEXT: Final = frozenset({"Cc", "Cs"})
+_LINE_BREAK: Final = "\n"
 
 _AT: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$")
 
@@ -55,6 +62,37 @@ def drafts_of(document: Mapping[str, Any]) -> list[ProgrammeDraft]:
         problem = "Write one [[programme]] table for each programme, and nothing beside them."
         raise RefusedError("programme_file_invalid", problem=problem)
     return [_draft(number, table) for number, table in enumerate(tables, 1)]
+
+
+def read_draft(table: Mapping[str, Any]) -> ProgrammeDraft:
+    """Return the draft in an object that came as JSON.
+
+    Raises :class:`RefusedError` ``programme_invalid`` with its ``problems``.
+    """
+    problems = sorted(set(_unkeepable(table)))
+    if not problems:
+        try:
+            return msgspec.convert(table, ProgrammeDraft, strict=True)
+        except msgspec.ValidationError as error:
+            problems = [_sentence(str(error))]
+    raise RefusedError("programme_invalid", problems=problems)
+
+
+def _unkeepable(value: object) -> Iterator[str]:
+    """Find what neither the database nor an answer could hold, wherever it stands."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _unkeepable(key)
+            yield from _unkeepable(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _unkeepable(inner)
+    elif isinstance(value, str):
+        characters = (one for one in value if one != _LINE_BREAK)
+        if any(unicodedata.category(one) in _NO_TEXT for one in characters):
+            yield "A text holds a control character."
+    elif isinstance(value, int) and not -NUMBER_MAX <= value <= NUMBER_MAX:
+        yield f"A number is beyond {NUMBER_MAX:,}."
 
 
 def _draft(number: int, table: object) -> ProgrammeDraft:

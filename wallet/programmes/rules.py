@@ -5,62 +5,59 @@ Pure: terms, purses, a shop and a Japanese day go in; eligibility and draws come
 
 from collections.abc import Iterable, Mapping
 from datetime import date
-from enum import StrEnum
-from typing import Final, Literal
+from typing import Final
 from uuid import UUID
 
 import msgspec
 
+from wallet.programmes.basics import Frame, Funding, Part, Shop, Spending
+from wallet.programmes.terms import Terms
 
-class Funding(StrEnum):
-    """Who paid for the money in a purse; the classes never mix."""
-
-    PAID = "paid"
-    PREMIUM = "premium"
-    FREE = "free"
+__all__ = [
+    "Draw",
+    "Frame",
+    "Funding",
+    "Part",
+    "Programme",
+    "Purse",
+    "Shop",
+    "Spending",
+    "draw",
+    "in_spending_order",
+    "refusal_of",
+]
 
 
 _PAID_FIRST: Final[Mapping[str, int]] = {Funding.PAID: 0, Funding.PREMIUM: 1, Funding.FREE: 2}
 _PREMIUM_FIRST: Final[Mapping[str, int]] = {Funding.PREMIUM: 0, Funding.PAID: 1, Funding.FREE: 2}
 
 
-class Spending(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where and when a programme's money may be spent.
-
-    ``first_day`` and ``last_day`` are Japanese calendar days, both included: money is good until
-    23:59:59 on the last one. An empty ``categories`` or ``shop_ids`` restricts nothing.
-    """
-
-    first_day: date
-    last_day: date
-    shops: Literal["all", "small"] = "all"
-    categories: frozenset[str] = frozenset()
-    excluded_categories: frozenset[str] = frozenset()
-    shop_ids: frozenset[UUID] = frozenset()
-    premium_first: bool = False
-
-
-class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What one set of a voucher costs and is worth, in yen, and how many there are."""
-
-    price_yen: int
-    face_yen: int
-    sets_total: int
-    sets_per_person: int
-
-
 class Programme(msgspec.Struct, frozen=True, kw_only=True):
-    """A kind of money with rules. ``number`` marks its transfers in the ledger."""
+    """A kind of money with rules. ``number`` marks its transfers in the ledger.
+
+    ``state`` is scheduled, live, ended or settled: what is scheduled cannot be issued yet. What
+    may be spent until when its ``spending`` says, whatever the state, for the state may be late.
+    """
 
     id: UUID
     number: int
     code: str
     name: str
     version: int
+    terms: Terms
     spending: Spending
     frame: Frame | None
     clearing_account_id: UUID
     budget_account_id: UUID
+    state: str = "live"
+
+    @property
+    def is_discreet(self) -> bool:
+        """Whether shops are not told which money this is: who gets a benefit is nobody's business.
+
+        What they are told besides, they need: that they are paid, and by whose money in law.
+        """
+        return self.terms.kind == "benefit"
 
     @property
     def restriction(self) -> int:
@@ -72,14 +69,6 @@ class Programme(msgspec.Struct, frozen=True, kw_only=True):
             + 2 * (spending.shops == "small")
             + bool(spending.excluded_categories)
         )
-
-
-class Shop(msgspec.Struct, frozen=True, gc=False):
-    """The facts of a shop that programmes look at."""
-
-    id: UUID
-    category: str
-    small: bool
 
 
 class Purse(msgspec.Struct, frozen=True, gc=False):
@@ -98,10 +87,16 @@ class Draw(msgspec.Struct, frozen=True, gc=False):
     amount_yen: int
 
 
-def refusal_of(programme: Programme, *, shop: Shop, day: date) -> str | None:
-    """Return why this shop may not be paid with the programme's money on ``day``, or None."""
+def refusal_of(
+    programme: Programme, *, shop: Shop, day: date, until: date | None = None
+) -> str | None:
+    """Return why this shop may not be paid with the programme's money on ``day``, or None.
+
+    ``until`` is the last day of the very money that is to be spent. It counts, where it is known,
+    and not the programme's: it was put off, or money was given back after the programme's last day.
+    """
     spending = programme.spending
-    if not spending.first_day <= day <= spending.last_day:
+    if not spending.first_day <= day <= (until or spending.last_day):
         return "outside_period"
     eligible = (
         (spending.shops == "all" or shop.small)
@@ -128,12 +123,24 @@ def in_spending_order(purses: Iterable[Purse], programmes: Mapping[UUID, Program
     return sorted(purses, key=rank)
 
 
-def draw(purses: Iterable[tuple[Purse, int]], *, amount_yen: int) -> list[Draw]:
-    """Take ``amount_yen`` from (purse, available) pairs in their order; short if they run out."""
+def draw(
+    purses: Iterable[tuple[Purse, int]],
+    *,
+    amount_yen: int,
+    most_yen: Mapping[UUID, int] | None = None,
+) -> list[Draw]:
+    """Take ``amount_yen`` from (purse, available) pairs in their order; short if they run out.
+
+    ``most_yen`` is how much may be taken of the programmes that are capped.
+    """
     draws: list[Draw] = []
+    left = dict(most_yen) if most_yen else None
     missing = amount_yen
     for purse, available_yen in purses:
         taken = min(available_yen, missing)
+        if left is not None and purse.programme_id in left:
+            taken = min(taken, left[purse.programme_id])
+            left[purse.programme_id] -= taken
         if taken > 0:
             draws.append(Draw(purse, taken))
             missing -= taken

@@ -1,14 +1,16 @@
 """Issue: value of a programme becomes money in a wallet's purses, as one chain of transfers.
 
 What the holder has paid comes from the programme's clearing account, what the city adds from its
-budget; each goes to a purse of its own and they never mix. A purse is opened when money first
-arrives for it. Nothing is kept of a refusal, so the same id may be asked for again.
+budget; each goes to a purse of its own and they never mix. Where a set is made of several classes
+of purses, each class is a programme with a clearing account, a budget and a last day of its own,
+and all of them are in the same chain. A purse is opened when money first arrives for it. Nothing
+is kept of a refusal, so the same id may be asked for again.
 
 The order of decisions is fixed: stops, the programme, repeats, the wallet, the period, the form
 of the request, the quotas, and the budget last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 from uuid import UUID
@@ -24,6 +26,7 @@ from wallet.core.refusals import Refusal
 from wallet.ledger.chart import TRANSFER_ISSUE
 from wallet.ledger.rules import (
     LINKED,
+    Account,
     AccountCode,
     Transfer,
     TransferCode,
@@ -41,14 +44,15 @@ from wallet.programmes.purses import (
 )
 from wallet.programmes.queries import ProgrammeShelf
 from wallet.programmes.rules import Funding, Programme, Purse
+from wallet.programmes.terms import expires_on_of
 from wallet.vouchers.rules import (
-    PORTIONS_MAX,
     IssueRequest,
     Portion,
     Source,
     check_period,
     check_quotas,
     is_repeat,
+    parts_of,
     portions_of,
 )
 from wallet.vouchers.storage import count_sets
@@ -104,18 +108,16 @@ class Issue:
         """Read everything for all requests, one query per table, locking the wallets."""
         facts = IssueFacts(now_us=now_us)
         facts.wallets = await lock_wallets(connection, {r.wallet_id for r in requests})
+        facts.programmes = await self._find_programmes(connection, requests)
         # After the lock: whoever has just issued under the same id held it until the commit.
-        ids = [numbered_id(r.issue_id, n) for r in requests for n in range(1, PORTIONS_MAX + 1)]
-        booked, burnt = await find_transfers(connection, ids)
+        booked, burnt = await find_transfers(connection, list(_ids(requests, facts.programmes)))
         facts.prior = Prior(transfers=booked, burnt=burnt)
-        versions = await find_versions(connection, {r.programme for r in requests})
-        known = await self._shelf.take(connection, versions)
-        facts.programmes = {known[i].code: known[i] for i in versions}
+        programme_ids = {programme.id for programme in facts.programmes.values()}
         purses = [
             purse
             for wallet in facts.wallets.values()
             for purse in wallet.purses
-            if purse.programme_id in versions
+            if purse.programme_id in programme_ids
         ]
         facts.sets = await count_sets(
             connection, [purse.account_id for purse in purses if purse.funding == Funding.PAID]
@@ -125,6 +127,25 @@ class Issue:
             facts.account_ids |= {programme.clearing_account_id, programme.budget_account_id}
         return facts
 
+    async def _find_programmes(
+        self, connection: Connection, requests: Sequence[IssueRequest]
+    ) -> dict[str, Programme]:
+        """Return the programmes that are issued and, for those made of parts, their companions."""
+        versions = await find_versions(connection, {r.programme for r in requests})
+        known = await self._shelf.take(connection, versions)
+        programmes = {known[i].code: known[i] for i in versions}
+        companions = {
+            part.programme
+            for programme in programmes.values()
+            if programme.frame is not None
+            for part in programme.frame.parts
+        } - programmes.keys()
+        if companions:
+            versions = await find_versions(connection, companions)
+            known = await self._shelf.take(connection, versions)
+            programmes |= {known[i].code: known[i] for i in versions}
+        return programmes
+
     def decide(self, request: IssueRequest, facts: IssueFacts, batch: Batch) -> Issued | Refused:
         """Decide one request against the book; pure but for the book and the facts."""
         stops = batch.stops
@@ -133,13 +154,13 @@ class Issue:
         programme = facts.programmes.get(request.programme)
         if programme is None:
             return Refused(Refusal("programme_unknown", {"programme": request.programme}))
-        repeat = _find_repeat(request, programme, batch)
+        repeat = _find_repeat(request, programme, facts, batch)
         if repeat is not None:
             return repeat
         portions = _check(request, programme, facts, batch)
         if isinstance(portions, Refusal):
             return Refused(portions)
-        _book(request, programme, portions, facts, batch)
+        _book(request, portions, facts, batch)
         issued = Issued(
             request.issue_id,
             request.wallet_id,
@@ -166,22 +187,33 @@ ISSUE: Final = Issue()
 """The kind of work that issues value; one in a process, with one shelf of programmes."""
 
 
+def _ids(requests: Sequence[IssueRequest], programmes: Mapping[str, Programme]) -> Iterator[UUID]:
+    """Yield the ids that the requests' transfers have, or would have."""
+    for request in requests:
+        programme = programmes.get(request.programme)
+        frame = None if programme is None else programme.frame
+        parts = 1 if frame is None or not frame.parts else len(frame.parts)
+        for number in range(1, 2 * parts + 1):
+            yield numbered_id(request.issue_id, number)
+
+
 def _find_repeat(
-    request: IssueRequest, programme: Programme, batch: Batch
+    request: IssueRequest, programme: Programme, facts: IssueFacts, batch: Batch
 ) -> Issued | Refused | None:
     """Answer a request whose id was used before, in an earlier batch or in this one."""
-    ids = (numbered_id(request.issue_id, number) for number in range(1, PORTIONS_MAX + 1))
+    ids = _ids([request], facts.programmes)
     booked = [transfer for i in ids if (transfer := batch.book.transfers.get(i))]
     if not booked:
         return None
     if not is_repeat(request, booked[0], programme):
         return Refused(Refusal("idempotency_conflict", {"issue_id": request.issue_id}))
+    clearing = {one.clearing_account_id for one in facts.programmes.values()}
     return Issued(
         request.issue_id,
         request.wallet_id,
         programme.code,
         request.sets,
-        sum(t.amount for t in booked if t.debit_account_id == programme.clearing_account_id),
+        sum(t.amount for t in booked if t.debit_account_id in clearing),
         sum(t.amount for t in booked),
         replayed=True,
     )
@@ -197,7 +229,7 @@ def _check(
     if wallet.state != "active":
         return Refusal("wallet_frozen")
     refusal = check_period(programme, day=facts.day)
-    portions = refusal or portions_of(request, programme)
+    portions = refusal or portions_of(request, programme, facts.programmes)
     if isinstance(portions, Refusal):
         return portions
     refusal = check_quotas(
@@ -206,13 +238,21 @@ def _check(
         wallet_sets=_wallet_sets(wallet, programme, facts),
         programme_sets=_programme_sets(programme, batch),
     )
-    if refusal is not None:
-        return refusal
-    added_yen = sum(p.amount_yen for p in portions if p.source is Source.BUDGET)
-    left_yen = batch.book.available(programme.budget_account_id)
-    if added_yen > left_yen:
-        return Refusal("budget_exhausted", {"left_yen": left_yen})
-    return portions
+    return refusal or _check_portions(portions, facts, batch) or portions
+
+
+def _check_portions(portions: Sequence[Portion], facts: IssueFacts, batch: Batch) -> Refusal | None:
+    """Refuse what one of the parts cannot give: its time is over, or its budget."""
+    for portion in portions:
+        refusal = check_period(portion.programme, day=facts.day)
+        if refusal is not None:
+            return refusal
+        # Each programme adds to one portion at most, so nothing is counted twice.
+        if portion.source is Source.BUDGET:
+            left_yen = batch.book.available(portion.programme.budget_account_id)
+            if portion.amount_yen > left_yen:
+                return Refusal("budget_exhausted", {"left_yen": left_yen})
+    return None
 
 
 def _wallet_sets(wallet: WalletFacts, programme: Programme, facts: IssueFacts) -> int:
@@ -228,65 +268,67 @@ def _programme_sets(programme: Programme, batch: Batch) -> int:
     if programme.frame is None:
         return 0
     clearing = batch.book.balances[programme.clearing_account_id]
-    return clearing.debits_posted // programme.frame.price_yen
+    return clearing.debits_posted // parts_of(programme)[0].paid_yen
 
 
 def _book(
-    request: IssueRequest,
-    programme: Programme,
-    portions: Sequence[Portion],
-    facts: IssueFacts,
-    batch: Batch,
+    request: IssueRequest, portions: Sequence[Portion], facts: IssueFacts, batch: Batch
 ) -> None:
     """Open the purses that are missing and fill them as one chain; it fits, so it succeeds."""
     wallet = facts.wallets[request.wallet_id]
     opened: list[Purse] = []
+    accounts: list[Account] = []
     transfers: list[Transfer] = []
     for number, portion in enumerate(portions, 1):
+        programme = portion.programme
         transfer_id = numbered_id(request.issue_id, number)
+        expires_on = expires_on_of(programme.terms, facts.day)
         purse = find_purse(
             wallet.purses,
             programme_id=programme.id,
             funding=portion.funding,
-            expires_on=programme.spending.last_day,
+            expires_on=expires_on,
         )
         if purse is None:
-            purse = Purse(transfer_id, programme.id, portion.funding, programme.spending.last_day)
+            purse = Purse(transfer_id, programme.id, portion.funding, expires_on)
             opened.append(purse)
-        transfers.append(
-            Transfer(
-                transfer_id,
-                programme.clearing_account_id
-                if portion.source is Source.CLEARING
-                else programme.budget_account_id,
-                purse.account_id,
-                portion.amount_yen,
-                LEDGER_JPY,
-                TRANSFER_ISSUE,
-                LINKED if number < len(portions) else 0,
-                user_data_128=request.wallet_id,
-                user_data_64=request.sets,
-                user_data_32=programme.number,
+            accounts.append(
+                purse_account(
+                    transfer_id, wallet_id=request.wallet_id, programme_number=programme.number
+                )
             )
+        transfers.append(
+            _transfer(request, portion, transfer_id, purse, is_last=number == len(portions))
         )
-    _apply(opened, transfers, request, batch)
+    _apply(accounts, transfers, batch)
     wallet.purses.extend(opened)
     facts.new_purses.extend((request.wallet_id, purse) for purse in opened)
     first = transfers[0].credit_account_id
     facts.sets[first] = facts.sets.get(first, 0) + request.sets
 
 
-def _apply(
-    opened: Sequence[Purse], transfers: Sequence[Transfer], request: IssueRequest, batch: Batch
-) -> None:
-    accounts = [
-        purse_account(
-            purse.account_id,
-            wallet_id=request.wallet_id,
-            programme_number=transfers[0].user_data_32,
-        )
-        for purse in opened
-    ]
+def _transfer(
+    request: IssueRequest, portion: Portion, transfer_id: UUID, purse: Purse, *, is_last: bool
+) -> Transfer:
+    programme = portion.programme
+    source_id = programme.budget_account_id
+    if portion.source is Source.CLEARING:
+        source_id = programme.clearing_account_id
+    return Transfer(
+        transfer_id,
+        source_id,
+        purse.account_id,
+        portion.amount_yen,
+        LEDGER_JPY,
+        TRANSFER_ISSUE,
+        0 if is_last else LINKED,
+        user_data_128=request.wallet_id,
+        user_data_64=request.sets,
+        user_data_32=programme.number,
+    )
+
+
+def _apply(accounts: Sequence[Account], transfers: Sequence[Transfer], batch: Batch) -> None:
     codes = [str(result.code) for result in batch.book.create_accounts(accounts)]
     codes += [str(result.code) for result in batch.book.create_transfers(transfers)]
     if set(codes) - {AccountCode.CREATED, TransferCode.CREATED}:

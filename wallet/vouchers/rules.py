@@ -1,7 +1,9 @@
 """The pure part of issuing: what a set is made of, and who may still have how many."""
 
+from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
@@ -9,10 +11,14 @@ import msgspec
 
 from wallet.core.refusals import Refusal
 from wallet.ledger.rules import Transfer
-from wallet.programmes.rules import Funding, Programme
+from wallet.programmes.rules import Funding, Part, Programme
+from wallet.programmes.terms import expires_on_of
 
-PORTIONS_MAX: Final = 2
-"""Portions of one issue: its transfers' ids are the issue's id + 1 and + 2."""
+PORTIONS_MAX: Final = 14
+"""Portions of one issue: its transfers' ids are the issue's id + 1 and so on.
+
+A frame of one programme makes two of them; one of seven parts, two of each.
+"""
 
 
 class IssueRequest(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -41,31 +47,71 @@ class Source(StrEnum):
     BUDGET = "budget"
 
 
-class Portion(msgspec.Struct, frozen=True, gc=False):
-    """The part of an issue that goes into one purse."""
+class Portion(msgspec.Struct, frozen=True):
+    """The part of an issue that goes into one purse, as money of one programme."""
 
+    programme: Programme
     funding: Funding
     source: Source
     amount_yen: int
 
 
-def portions_of(request: IssueRequest, programme: Programme) -> list[Portion] | Refusal:
-    """Return what goes where, or why this programme is not issued like that."""
+def portions_of(
+    request: IssueRequest,
+    programme: Programme,
+    companions: Mapping[str, Programme] = MappingProxyType({}),
+) -> list[Portion] | Refusal:
+    """Return what goes where, or why this programme is not issued like that.
+
+    ``companions`` are the programmes of the frame's parts, by their codes. What is paid for in
+    the programme itself comes first: its sets are counted by that.
+    """
     frame = programme.frame
     if frame is None:
         if request.sets or request.amount_yen < 1:
             return Refusal("issue_amount_expected", {"programme": programme.code})
-        return [Portion(Funding.FREE, Source.BUDGET, request.amount_yen)]
+        return [Portion(programme, Funding.FREE, Source.BUDGET, request.amount_yen)]
     if request.amount_yen or request.sets < 1:
         return Refusal("issue_sets_expected", {"programme": programme.code})
-    paid = Portion(Funding.PAID, Source.CLEARING, frame.price_yen * request.sets)
-    premium_yen = (frame.face_yen - frame.price_yen) * request.sets
-    return [paid, Portion(Funding.PREMIUM, Source.BUDGET, premium_yen)] if premium_yen else [paid]
+    portions = []
+    for part in parts_of(programme):
+        of = programme if part.programme == programme.code else companions.get(part.programme)
+        if of is None:
+            return Refusal("programme_unknown", {"programme": part.programme})
+        paid = Portion(of, Funding.PAID, Source.CLEARING, part.paid_yen * request.sets)
+        premium = Portion(of, Funding.PREMIUM, Source.BUDGET, part.premium_yen * request.sets)
+        portions += [portion for portion in (paid, premium) if portion.amount_yen]
+    return portions
+
+
+def parts_of(programme: Programme) -> list[Part]:
+    """Return what a set of the programme's frame is made of, its own part first.
+
+    A frame without parts is one part; raises ValueError for a programme without a frame, and for
+    one whose frame has no paid part of its own, by which its sets could be counted.
+    """
+    frame = programme.frame
+    if frame is None:
+        message = f"programme {programme.code} has no frame"
+        raise ValueError(message)
+    if not frame.parts:
+        premium_yen = frame.face_yen - frame.price_yen
+        return [Part(programme=programme.code, paid_yen=frame.price_yen, premium_yen=premium_yen)]
+    own = [part for part in frame.parts if part.programme == programme.code and part.paid_yen]
+    if not own:
+        message = f"the frame of {programme.code} has no paid part of its own"
+        raise ValueError(message)
+    return own + [part for part in frame.parts if part.programme != programme.code]
 
 
 def check_period(programme: Programme, *, day: date) -> Refusal | None:
-    """Refuse to issue what can no longer be spent; before the first day is early, not late."""
-    last_day = programme.spending.last_day
+    """Refuse to issue what can no longer be spent; before the first day is early, not late.
+
+    What is scheduled is not there yet, whatever its days say.
+    """
+    if programme.state == "scheduled":
+        return Refusal("programme_not_live", {"programme": programme.code})
+    last_day = expires_on_of(programme.terms, day)
     return Refusal("outside_period", {"last_day": last_day}) if day > last_day else None
 
 

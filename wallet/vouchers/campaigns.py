@@ -1,0 +1,386 @@
+"""Campaigns: written down, agreed to by two, and taken from step to step, each with its story."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from wallet.core.clock import to_datetime
+from wallet.core.ids import new_id
+from wallet.core.outbox import tell
+from wallet.core.refusals import RefusedError
+from wallet.programmes.terms import Terms
+from wallet.vouchers.campaign_tables import campaign, campaign_event
+from wallet.vouchers.campaigns_rules import (
+    CODE_FORMAT,
+    SELLING,
+    CampaignTerms,
+    Facts,
+    State,
+    Step,
+    check_step,
+    due_at,
+    problems_of,
+    steps_from,
+)
+from wallet.vouchers.campaigns_sales import close_sales, open_sales
+
+CLOCK: Final = "clock"
+"""The actor of what is done because its day has come."""
+
+CAMPAIGNS_SHOWN_MAX: Final = 100
+
+_COLUMNS: Final = """
+SELECT id, code, state, suspended_at, terms, revision, approved_revision, created_at FROM campaign
+"""
+_FIND = text(f"{_COLUMNS} WHERE id = :id")
+_LOCK = text(f"{_COLUMNS} WHERE id = :id FOR NO KEY UPDATE")
+_HOLD = text(f"{_COLUMNS} WHERE id = :id FOR SHARE")
+_FIND_BY_CODE = text(f"{_COLUMNS} WHERE code = :code")
+_LIST = text(f"""{_COLUMNS}
+WHERE state = ANY (CAST(:states AS text[])) AND id < CAST(:before AS uuid)
+ORDER BY id DESC LIMIT :most
+""")
+
+_FRAMES = text("SELECT code, terms FROM programme WHERE code = ANY (CAST(:codes AS text[]))")
+
+_CHANGE = text("""
+UPDATE campaign SET terms = CAST(:terms AS jsonb), revision = revision + 1 WHERE id = :id
+""")
+_APPROVE = text("UPDATE campaign SET approved_revision = :revision WHERE id = :id")
+_SUSPEND = text("UPDATE campaign SET suspended_at = :suspended_at WHERE id = :id")
+_MOVE = text("UPDATE campaign SET state = :state WHERE id = :id")
+
+_FACTS = text("""
+SELECT (SELECT count(*) FROM shop AS s JOIN merchant AS m ON m.id = s.merchant_id
+        WHERE m.state = 'active') AS shops,
+       EXISTS (SELECT FROM draw WHERE campaign_id = :id AND round = 1) AS committed,
+       EXISTS (SELECT FROM draw WHERE campaign_id = :id AND round = 1 AND drawn_at IS NOT NULL)
+           AS drawn,
+       ARRAY (SELECT d.round FROM draw AS d
+              WHERE d.campaign_id = :id AND d.offers_until IS NOT NULL
+                AND NOT EXISTS (SELECT FROM draw_entry AS e
+                                WHERE e.draw_id = d.id AND e.told_at IS NULL)) AS told,
+       (EXISTS (SELECT FROM win WHERE campaign_id = :id AND state = 'offered')
+        OR EXISTS (SELECT FROM purchase AS p JOIN win AS w USING (application_id, round)
+                   WHERE p.state = 'reserved' AND w.campaign_id = :id)) AS has_offers,
+       (SELECT scopes FROM stop_control WHERE id = 1) AS stops
+""")
+
+_STORY = text("""
+SELECT kind, from_state, to_state, actor, reason, public_text, scheduled_at, created_at
+FROM campaign_event WHERE campaign_id = :id ORDER BY seq
+""")
+
+
+class Campaign(msgspec.Struct, frozen=True, kw_only=True):
+    """A campaign as it stands."""
+
+    id: UUID
+    code: str
+    state: State
+    suspended_at: datetime | None
+    terms: CampaignTerms
+    revision: int
+    approved_revision: int | None
+    created_at: datetime
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether two people have agreed to the terms as they stand now."""
+        return self.approved_revision == self.revision
+
+
+class Happening(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a campaign's story."""
+
+    kind: str
+    from_state: str | None
+    to_state: str | None
+    actor: str
+    reason: str | None
+    public_text: str
+    scheduled_at: datetime | None
+    created_at: datetime
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written into the story: by whom, why, and what anybody may read of it."""
+
+    kind: str
+    actor: str
+    public_text: str
+    reason: str | None = None
+    step: Step | None = None
+    scheduled_at: datetime | None = None
+
+
+async def create_campaign(
+    connection: AsyncConnection, *, code: str, terms: CampaignTerms, actor: str, now_us: int
+) -> Campaign:
+    """Write a campaign down as a draft.
+
+    Raises :class:`RefusedError` ``campaign_invalid`` with every problem as a sentence, and
+    ``campaign_exists`` when the code is taken.
+    """
+    await _check_terms(connection, terms, code=code)
+    campaign_id = new_id(now_us=now_us)
+    if (await connection.execute(_FIND_BY_CODE, {"code": code})).one_or_none() is not None:
+        raise RefusedError("campaign_exists")
+    await connection.execute(
+        campaign.insert().values(
+            id=campaign_id,
+            code=code,
+            state=State.DRAFT,
+            terms=msgspec.to_builtins(terms),
+            revision=1,
+            created_by=actor,
+            created_at=to_datetime(now_us),
+        )
+    )
+    told = Told(kind="created", actor=actor, public_text="商品券の募集を準備しています。")
+    await note(connection, campaign_id, told, now_us=now_us)
+    return await find_campaign(connection, campaign_id)
+
+
+async def change_campaign(
+    connection: AsyncConnection,
+    *,
+    campaign_id: UUID,
+    terms: CampaignTerms,
+    actor: str,
+    now_us: int,
+) -> Campaign:
+    """Write a draft anew; whatever was agreed to before is no longer.
+
+    Raises :class:`RefusedError` ``campaign_unknown``, ``campaign_fixed`` outside the draft, and
+    ``campaign_invalid``.
+    """
+    held = await lock_campaign(connection, campaign_id)
+    if held.state is not State.DRAFT:
+        raise RefusedError("campaign_fixed", state=held.state)
+    await _check_terms(connection, terms, code=held.code)
+    encoded = msgspec.json.encode(terms).decode()
+    await connection.execute(_CHANGE, {"id": campaign_id, "terms": encoded})
+    told = Told(kind="changed", actor=actor, public_text="商品券の募集の案を直しました。")
+    await note(connection, campaign_id, told, now_us=now_us)
+    return await find_campaign(connection, campaign_id)
+
+
+async def approve_campaign(
+    connection: AsyncConnection, *, campaign_id: UUID, revision: int, actor: str, now_us: int
+) -> Campaign:
+    """Mark the terms of a revision as agreed to by two.
+
+    Raises :class:`RefusedError` ``campaign_unknown``, ``campaign_fixed`` outside the draft, and
+    ``campaign_changed`` when the terms are no longer those that were seen.
+    """
+    held = await lock_campaign(connection, campaign_id)
+    if held.state is not State.DRAFT:
+        raise RefusedError("campaign_fixed", state=held.state)
+    if held.revision != revision:
+        raise RefusedError("campaign_changed")
+    await connection.execute(_APPROVE, {"id": campaign_id, "revision": revision})
+    told = Told(kind="approved", actor=actor, public_text="募集の内容が決まりました。")
+    await note(connection, campaign_id, told, now_us=now_us)
+    return await find_campaign(connection, campaign_id)
+
+
+async def take_step(
+    connection: AsyncConnection,
+    *,
+    campaign_id: UUID,
+    target: State,
+    actor: str,
+    reason: str | None,
+    now_us: int,
+) -> Campaign:
+    """Take a campaign to the next state.
+
+    Raises :class:`RefusedError` ``campaign_unknown``, ``campaign_suspended``,
+    ``campaign_step_unknown`` when no step leads there, and what
+    :func:`~wallet.vouchers.campaigns_rules.check_step` says.
+    """
+    held = await lock_campaign(connection, campaign_id)
+    if held.suspended_at is not None:
+        raise RefusedError("campaign_suspended")
+    ways = steps_from(held.state, mode=held.terms.mode)
+    step = next((one for one in ways if one.target is target), None)
+    if step is None:
+        raise RefusedError("campaign_step_unknown", state=held.state, target=target)
+    facts = await _find_facts(connection, held)
+    refusal = check_step(step, held.terms, facts, now_us=now_us)
+    if refusal is not None:
+        raise RefusedError(refusal.code, **refusal.facts)
+    await connection.execute(_MOVE, {"id": campaign_id, "state": target})
+    if step.sells:
+        await _open_sales(connection, held, now_us=now_us)
+    told = Told(
+        kind="moved",
+        actor=actor,
+        reason=reason,
+        public_text=step.text,
+        step=step,
+        scheduled_at=due_at(step, held.terms),
+    )
+    await note(connection, campaign_id, told, now_us=now_us)
+    return msgspec.structs.replace(held, state=target)
+
+
+async def suspend_campaign(
+    connection: AsyncConnection, *, campaign_id: UUID, actor: str, reason: str, now_us: int
+) -> Campaign:
+    """Hold a campaign where it is: nobody applies, nothing is drawn or sold, no day moves it.
+
+    Raises :class:`RefusedError` ``campaign_unknown``, ``campaign_suspended`` when it is.
+    """
+    held = await lock_campaign(connection, campaign_id)
+    if held.suspended_at is not None:
+        raise RefusedError("campaign_suspended")
+    now = to_datetime(now_us)
+    await connection.execute(_SUSPEND, {"id": campaign_id, "suspended_at": now})
+    if held.state in SELLING:
+        await close_sales(connection, terms=held.terms, now_us=now_us)
+    text_ = "この商品券の手続きを一時的に止めています。"
+    told = Told(kind="suspended", actor=actor, reason=reason, public_text=text_)
+    await note(connection, campaign_id, told, now_us=now_us)
+    return msgspec.structs.replace(held, suspended_at=now)
+
+
+async def resume_campaign(
+    connection: AsyncConnection, *, campaign_id: UUID, actor: str, reason: str, now_us: int
+) -> Campaign:
+    """Let a campaign go on; raises ``campaign_unknown``, ``campaign_not_suspended``."""
+    held = await lock_campaign(connection, campaign_id)
+    if held.suspended_at is None:
+        raise RefusedError("campaign_not_suspended")
+    await connection.execute(_SUSPEND, {"id": campaign_id, "suspended_at": None})
+    if held.state in SELLING:
+        await _open_sales(connection, held, now_us=now_us)
+    text_ = "この商品券の手続きを再開しました。"
+    told = Told(kind="resumed", actor=actor, reason=reason, public_text=text_)
+    await note(connection, campaign_id, told, now_us=now_us)
+    return msgspec.structs.replace(held, suspended_at=None)
+
+
+async def find_campaign(connection: AsyncConnection, campaign_id: UUID) -> Campaign:
+    """Return a campaign; raises :class:`RefusedError` ``campaign_unknown``."""
+    return await _read(connection, _FIND, {"id": campaign_id})
+
+
+async def find_campaign_by_code(connection: AsyncConnection, code: str) -> Campaign:
+    """Return the campaign of a code; raises :class:`RefusedError` ``campaign_unknown``."""
+    return await _read(connection, _FIND_BY_CODE, {"code": code})
+
+
+async def lock_campaign(connection: AsyncConnection, campaign_id: UUID) -> Campaign:
+    """Return a campaign that nobody else changes meanwhile, nor applies to."""
+    return await _read(connection, _LOCK, {"id": campaign_id})
+
+
+async def hold_campaign(connection: AsyncConnection, campaign_id: UUID) -> Campaign:
+    """Return a campaign that stays as it is until the transaction ends; many may hold it."""
+    return await _read(connection, _HOLD, {"id": campaign_id})
+
+
+async def list_campaigns(
+    connection: AsyncConnection,
+    *,
+    states: Collection[State] = frozenset(State),
+    before: UUID | None = None,
+    limit: int = CAMPAIGNS_SHOWN_MAX,
+) -> list[Campaign]:
+    """Return the campaigns in these states, newest first."""
+    values = {
+        "states": [str(state) for state in states],
+        "before": before or UUID(int=2**128 - 1),
+        "most": min(limit, CAMPAIGNS_SHOWN_MAX + 1),
+    }
+    return [_campaign(row) for row in (await connection.execute(_LIST, values)).mappings()]
+
+
+async def read_story(connection: AsyncConnection, campaign_id: UUID) -> list[Happening]:
+    """Return what has happened to a campaign, in its order."""
+    rows = (await connection.execute(_STORY, {"id": campaign_id})).mappings()
+    return [Happening(**row) for row in rows]
+
+
+async def find_frames(connection: AsyncConnection, terms: CampaignTerms) -> dict[str, Terms]:
+    """Return the terms of a campaign's frames by code; one that is no programme is left out."""
+    rows = await connection.execute(_FRAMES, {"codes": list(terms.frames)})
+    return {row.code: msgspec.convert(row.terms, Terms) for row in rows}
+
+
+async def note(connection: AsyncConnection, campaign_id: UUID, told: Told, *, now_us: int) -> None:
+    """Write a line of a campaign's story, and tell whoever listens."""
+    step = told.step
+    await connection.execute(
+        campaign_event.insert().values(
+            campaign_id=campaign_id,
+            kind=told.kind,
+            from_state=None if step is None else step.source,
+            to_state=None if step is None else step.target,
+            actor=told.actor,
+            reason=told.reason,
+            public_text=told.public_text,
+            scheduled_at=told.scheduled_at,
+            created_at=to_datetime(now_us),
+        )
+    )
+    body: dict[str, Any] = {"campaign_id": campaign_id}
+    if step is not None:
+        body["state"] = step.target
+    await tell(connection, kind=f"campaign.{told.kind}", body=body, now_us=now_us)
+
+
+async def _check_terms(connection: AsyncConnection, terms: CampaignTerms, *, code: str) -> None:
+    problems = problems_of(terms)
+    if not CODE_FORMAT.fullmatch(code):
+        problems.append("code: use 1 to 64 small letters, digits and hyphens.")
+    frames = {} if problems else await find_frames(connection, terms)
+    for frame in () if problems else terms.frames:
+        if frame not in frames:
+            problems.append(f"frames: there is no programme {frame!r}.")
+        elif frames[frame].frame is None:
+            problems.append(f"frames: the programme {frame!r} is not sold in sets.")
+    if problems:
+        raise RefusedError("campaign_invalid", problems=problems)
+
+
+async def _open_sales(connection: AsyncConnection, held: Campaign, *, now_us: int) -> None:
+    await open_sales(
+        connection,
+        campaign_id=held.id,
+        terms=held.terms,
+        frames=await find_frames(connection, held.terms),
+        now_us=now_us,
+    )
+
+
+async def _find_facts(connection: AsyncConnection, held: Campaign) -> Facts:
+    row = (await connection.execute(_FACTS, {"id": held.id})).one()
+    return Facts(
+        approved=held.is_approved,
+        shops=row.shops,
+        committed=row.committed,
+        drawn=row.drawn,
+        told=frozenset(row.told),
+        has_offers=row.has_offers,
+        stops=frozenset(row.stops),
+    )
+
+
+async def _read(connection: AsyncConnection, statement: Any, values: dict[str, Any]) -> Campaign:  # noqa: ANN401 - a statement
+    row = (await connection.execute(statement, values)).mappings().one_or_none()
+    if row is None:
+        raise RefusedError("campaign_unknown")
+    return _campaign(row)
+
+
+def _campaign(row: Any) -> Campaign:  # noqa: ANN401 - a row of the queries above
+    terms = msgspec.convert(row["terms"], CampaignTerms)
+    return Campaign(**{**row, "state": State(row["state"]), "terms": terms})
