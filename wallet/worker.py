@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet.auth import guess_limits
+from wallet.benefits.run_due import run_due as run_benefits
 from wallet.core.clock import Clock
 from wallet.core.database import is_away, make_engine, read, write
 from wallet.ledger.bulk import bulk_teller
@@ -23,7 +24,17 @@ from wallet.ledger.create import CREATE, CreateRequest
 from wallet.ledger.seal import seal
 from wallet.ledger.storage import EXPIRED_HOLDS_MAX
 from wallet.ledger.teller import OutcomeUnknown, Overloaded
+from wallet.payments.give_due import run_due as run_bonuses
+from wallet.payments.redeem_paper import run_due as run_redemptions
 from wallet.payments.waiting import expire_waiting
+from wallet.points.run_due import run_due as run_points
+from wallet.programmes.purse_jobs import run_due as run_purses
+from wallet.programmes.run_due import run_due as run_programmes
+from wallet.receipts.run_due import run_due as run_receipts
+from wallet.vouchers.draw_due import run_due as run_campaigns
+from wallet.vouchers.paper_due import run_due as run_cards_and_paper
+from wallet.vouchers.refund_buyers import run_due as run_buyer_refunds
+from wallet.vouchers.settle_purchases import run_due as run_purchases
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +80,17 @@ async def run_worker(*, database_url: str, clock: Clock, pause_s: float = PAUSE_
 async def _round(engine: AsyncEngine, database_url: str, clock: Clock) -> None:
     await release_holds(engine, database_url=database_url, clock=clock)
     await expire_waiting(engine, now_us=clock())
+    await run_programmes(engine, database_url, clock)
+    await run_purses(engine, database_url, clock)
+    await run_benefits(engine, database_url, clock)
+    await run_receipts(engine, database_url, clock)
+    await run_purchases(engine, database_url, clock)
+    await run_points(engine, database_url, clock)
+    await run_bonuses(engine, database_url, clock)
+    await run_buyer_refunds(engine, database_url, clock)
+    await run_cards_and_paper(engine, database_url, clock)
+    await run_redemptions(engine, database_url, clock)
+    await run_campaigns(engine, clock=clock)
     for _ in range(SEALS_PER_ROUND):
         if await seal(engine, now_us=clock()) is None:
             break

@@ -1,7 +1,7 @@
 """The frame of every FastAPI door: request ids, problems instead of stack traces, documentation."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 from urllib.parse import quote
 
@@ -80,38 +80,49 @@ class RequestIds:
 class BodyLimit:
     """Reads no more of a body than allowed, whichever door it is for."""
 
-    def __init__(self, application: ASGIApp, *, bytes_max: int) -> None:
+    def __init__(
+        self, application: ASGIApp, *, bytes_max: int, roomy: Mapping[str, int] | None = None
+    ) -> None:
         self._application = application
         self._bytes_max = bytes_max
+        self._roomy = roomy or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse what says that it is too large; end what turns out to be."""
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
+        bytes_max = self._roomy.get(scope["path"], self._bytes_max)
         said = dict(scope["headers"]).get(b"content-length", b"0")
-        if said.isdigit() and int(said) > self._bytes_max:
-            refusal = Refusal("body_too_large", {"bytes_max": self._bytes_max})
+        if said.isdigit() and int(said) > bytes_max:
+            refusal = Refusal("body_too_large", {"bytes_max": bytes_max})
             rendered = render(refusal, request_id=scope["state"]["request_id"])
             await answer(rendered)(scope, receive, send)
             return
-        left = self._bytes_max
+        left = bytes_max
 
         async def bounded() -> Message:
             nonlocal left
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
-                raise ProblemError("body_too_large", bytes_max=self._bytes_max)
+                raise ProblemError("body_too_large", bytes_max=bytes_max)
             return message
 
         await self._application(scope, bounded, send)
 
 
-def make_application(*, title: str, clock: Clock, lifespan: Callable[[FastAPI], Any]) -> FastAPI:
+def make_application(
+    *,
+    title: str,
+    clock: Clock,
+    lifespan: Callable[[FastAPI], Any],
+    roomy: Mapping[str, int] | None = None,
+) -> FastAPI:
     """Return an application whose every error is a problem (RFC 9457).
 
-    Its documentation page loads nothing from elsewhere.
+    Its documentation page loads nothing from elsewhere. ``roomy`` has the paths to which more may
+    be sent than to others, and how many bytes: such a door lets nobody in before it reads.
     """
     application = FastAPIOffline(
         title=title,
@@ -120,7 +131,7 @@ def make_application(*, title: str, clock: Clock, lifespan: Callable[[FastAPI], 
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    application.add_middleware(BodyLimit, bytes_max=read_settings().body_bytes_max)
+    application.add_middleware(BodyLimit, bytes_max=read_settings().body_bytes_max, roomy=roomy)
     application.add_middleware(RequestIds, clock=clock)
     application.add_exception_handler(ProblemError, _handler(_tell))
     application.add_exception_handler(RequestValidationError, _handler(_tell_invalid))

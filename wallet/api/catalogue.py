@@ -8,8 +8,16 @@ easy wording follows やさしい日本語: one idea a sentence, spaces between 
 from types import MappingProxyType
 from typing import Final
 
+from wallet.api.catalogue_benefits import BENEFITS
+from wallet.api.catalogue_campaigns import CAMPAIGNS
+from wallet.api.catalogue_cards import CARDS
 from wallet.api.catalogue_confirmation import CONFIRMATION
+from wallet.api.catalogue_coupons import COUPONS
 from wallet.api.catalogue_people import PEOPLE
+from wallet.api.catalogue_points import POINTS
+from wallet.api.catalogue_programmes import PROGRAMMES
+from wallet.api.catalogue_purses import PURSES
+from wallet.api.catalogue_receipts import RECEIPTS
 from wallet.api.catalogue_staff import STAFF
 from wallet.api.wording import MONEY_IS_SAFE, MONEY_IS_SAFE_EASY, NextAction, Problem
 
@@ -370,7 +378,23 @@ _OURS: Final = (
     ),
 )
 
-_ALL: Final = (*_DECLINED, *CONFIRMATION, *_REFUSED, *_AT_THE_DOOR, *_OURS, *PEOPLE, *STAFF)
+_ALL: Final = (
+    *_DECLINED,
+    *CONFIRMATION,
+    *_REFUSED,
+    *_AT_THE_DOOR,
+    *_OURS,
+    *PEOPLE,
+    *POINTS,
+    *STAFF,
+    *RECEIPTS,
+    *COUPONS,
+    *CAMPAIGNS,
+    *CARDS,
+    *PROGRAMMES,
+    *PURSES,
+    *BENEFITS,
+)
 
 CATALOGUE: Final = MappingProxyType({problem.code: problem for problem in _ALL})
 """Every problem by its code. A code once given is never given another meaning."""

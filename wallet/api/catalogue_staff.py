@@ -5,35 +5,8 @@ Residents and shops never see these, so there is one wording and no easy one.
 
 from typing import Final
 
-from wallet.api.wording import NextAction, Problem
-
-_EASY: Final = "これは 職員(しょくいん)の 画面(がめん)です。"
-
-
-def _staff(
-    code: str,
-    status: int,
-    title: str,
-    headline: str,
-    words: str,
-    *,
-    next_action: NextAction = NextAction.NONE,
-    retry_after_s: int | None = None,
-) -> Problem:
-    """Return a problem whose words are the same for whichever colleague reads them."""
-    return Problem(
-        code=code,
-        status=status,
-        title=title,
-        headline=headline,
-        body=words,
-        easy=_EASY,
-        clerk=words,
-        next_action=next_action,
-        retryable=next_action is NextAction.WAIT,
-        retry_after_s=retry_after_s,
-    )
-
+from wallet.api.wording import NextAction
+from wallet.api.wording import for_staff as _staff
 
 _SIGN_IN: Final = (
     _staff(

@@ -8,7 +8,13 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from wallet.api.office_benefit_executions import BENEFIT_EXECUTIONS
+from wallet.api.office_campaigns_executions import CAMPAIGN_EXECUTIONS
+from wallet.api.office_cards_executions import CARD_EXECUTIONS
 from wallet.api.office_guard import Acting
+from wallet.api.office_programmes_executions import PROGRAMME_EXECUTIONS
+from wallet.api.office_purses_executions import PURSE_EXECUTIONS
+from wallet.api.office_receipts_executions import RECEIPT_EXECUTIONS
 from wallet.auth.staff_accounts import (
     NewMember,
     add_member,
@@ -159,6 +165,12 @@ EXECUTIONS: Final[Mapping[Action, Execution]] = MappingProxyType(
         Action.STAFF_CHANGE_ROLES: _change_roles,
         Action.STAFF_ENROL_AGAIN: _enrol_again,
         Action.STAFF_CHANGE_FAMILY: _change_family,
+        **CAMPAIGN_EXECUTIONS,
+        **CARD_EXECUTIONS,
+        **PROGRAMME_EXECUTIONS,
+        **PURSE_EXECUTIONS,
+        **BENEFIT_EXECUTIONS,
+        **RECEIPT_EXECUTIONS,
     }
 )
 

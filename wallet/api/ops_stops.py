@@ -174,7 +174,7 @@ async def confirm_release(acting: Releasing, stop_id: str) -> StopOut:
 
     async def work(connection: AsyncConnection) -> None:
         found = await find_stop(connection, stop_id=parsed, for_update=True)
-        await _check_two(connection, acting, found)
+        await check_two(connection, acting, found)
         await stops.confirm_release(
             connection,
             stop_id=parsed,
@@ -187,7 +187,7 @@ async def confirm_release(acting: Releasing, stop_id: str) -> StopOut:
     return await _get(acting, parsed)
 
 
-async def _check_two(connection: AsyncConnection, acting: Acting, found: Stop) -> None:
+async def check_two(connection: AsyncConnection, acting: Acting, found: Stop) -> None:
     """Raise ``four_eyes`` when who asked is the caller by another account, or their family."""
     asker_id = parse_public_id("stf", found.release_requested_by or "")
     if asker_id is None:  # Nobody has asked, or somebody at the shell.

@@ -147,6 +147,11 @@ class MoneyDoor:
         self._body_bytes_max = body_bytes_max
         self._clock = clock
 
+    @property
+    def teller(self) -> Teller:
+        """Who settles what phones ask about money, here and at the other doors of the plane."""
+        return self._teller
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever happens, the phone hears something true."""
         request_uuid = new_id(now_us=self._clock())

@@ -30,7 +30,7 @@ from wallet.auth.pin import check_pin
 from wallet.auth.proofs import base64url
 from wallet.auth.queries import Waiting, list_challenges
 from wallet.auth.rules import Method, merge, show
-from wallet.core.clock import to_datetime
+from wallet.core.clock import japanese_day, to_datetime
 from wallet.core.database import read, write
 from wallet.core.ids import public_id
 from wallet.payments.history import HISTORY_MAX, PurseSeen, Spent, list_purses, list_spent
@@ -58,7 +58,7 @@ class PurseAnswer(AppAnswer):
 
 
 class HomeWalletAnswer(AppAnswer):
-    """A wallet: as whom one reaches it, and what is in it; yen."""
+    """A wallet: as whom one reaches it, and what is in it, in the order it pays; yen."""
 
     id: str
     role: str
@@ -146,7 +146,9 @@ async def home(request: Request, resident: AnyResident, response: Response) -> A
     async with read(rooms.engine) as connection:
         reach = await list_reach(connection, person_id=person.id)
         waiting = await _waiting(connection, resident, now_us)
-    purses = await list_purses(rooms.engine, wallet_ids=[one.wallet_id for one in reach])
+    purses = await list_purses(
+        rooms.engine, wallet_ids=[one.wallet_id for one in reach], day=japanese_day(now_us)
+    )
     cools = person.cools_off(now_us=now_us)
     told = HomeAnswer(
         wallets=[_wallet(one, purses) for one in reach],

@@ -43,3 +43,31 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     retryable: bool = False
     retry_after_s: int | None = None
     scheme: str = 'Bearer realm="wallet"'
+
+
+_EASY_FOR_STAFF: Final = "これは 職員(しょくいん)の 画面(がめん)です。"
+
+
+def for_staff(
+    code: str,
+    status: int,
+    title: str,
+    headline: str,
+    words: str,
+    *,
+    next_action: NextAction = NextAction.NONE,
+    retry_after_s: int | None = None,
+) -> Problem:
+    """Return a problem that only staff hear of: one wording, for whichever colleague reads it."""
+    return Problem(
+        code=code,
+        status=status,
+        title=title,
+        headline=headline,
+        body=words,
+        easy=_EASY_FOR_STAFF,
+        clerk=words,
+        next_action=next_action,
+        retryable=next_action is NextAction.WAIT,
+        retry_after_s=retry_after_s,
+    )

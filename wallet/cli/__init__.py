@@ -9,13 +9,19 @@ import sys
 import typer
 
 from wallet.cli.audit import group as audit
+from wallet.cli.benefits import group as benefits
+from wallet.cli.campaigns import group as campaigns
 from wallet.cli.codes import group as codes
 from wallet.cli.database import group as database
 from wallet.cli.demo import group as demo
 from wallet.cli.incidents import group as incidents
 from wallet.cli.keys import group as keys
 from wallet.cli.ledger import group as ledger
+from wallet.cli.numbers import numbers_command
 from wallet.cli.processes import migrate_command, run, serve, worker
+from wallet.cli.programmes import group as programmes
+from wallet.cli.receipts import group as receipts
+from wallet.cli.refunds import group as refunds
 from wallet.cli.replay import replay_command
 from wallet.cli.shell import explain
 from wallet.cli.staff import group as staff
@@ -33,12 +39,18 @@ application.command("serve")(serve)
 application.command("worker")(worker)
 application.command("run")(run)
 application.command("replay")(replay_command)
+application.command("numbers")(numbers_command)
 for name, group in (
     ("stop", stops),
     ("incident", incidents),
     ("staff", staff),
     ("audit", audit),
     ("ledger", ledger),
+    ("programme", programmes),
+    ("refund", refunds),
+    ("receipts", receipts),
+    ("campaign", campaigns),
+    ("benefit", benefits),
     ("demo", demo),
     ("code", codes),
     ("key", keys),

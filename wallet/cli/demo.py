@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from wallet.cli.demo_campaign import demo_campaign
 from wallet.cli.shell import JsonOption, work_with_engine
 from wallet.core.clock import system_clock
 from wallet.core.refusals import RefusedError
@@ -24,6 +25,7 @@ from wallet.migrate import migrate
 from wallet.settings import read_settings
 
 group = typer.Typer(no_args_is_help=True, help="A demonstration city.")
+group.command("campaign")(demo_campaign)
 
 WalletsOption = Annotated[int, typer.Option(envvar="DEMO_WALLETS", min=1, max=1_000_000)]
 ShopsOption = Annotated[int, typer.Option(envvar="DEMO_SHOPS", min=1, max=100_000)]

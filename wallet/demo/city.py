@@ -101,11 +101,20 @@ class City:
         return NewMerchant(
             self.id_of("merchant", number),
             name,
-            tuple(self._shop(rng, n, name, category, small=small) for n in shop_numbers),
+            tuple(
+                self._shop(rng, n, name, category, small=small, chain=chain) for n in shop_numbers
+            ),
         )
 
     def _shop(
-        self, rng: random.Random, number: int, name: str, category: str, *, small: bool
+        self,
+        rng: random.Random,
+        number: int,
+        name: str,
+        category: str,
+        *,
+        small: bool,
+        chain: bool,
     ) -> NewShop:
         registers = 1 if small else _draw(rng, REGISTERS)
         return NewShop(
@@ -114,6 +123,7 @@ class City:
             category,
             small,
             tuple(self.id_of("terminal", number * 16 + r) for r in range(registers)),
+            chain,
         )
 
     def residents(self) -> list[NewWallet]:

@@ -36,7 +36,8 @@ from wallet.merchants.register_merchants import (
 from wallet.merchants.rules import CATEGORIES
 from wallet.people.issue_cards import NewCard, issue_cards
 from wallet.people.open_wallets import WALLETS_PER_TRANSACTION, NewWallet, open_wallets
-from wallet.programmes.create_programme import ProgrammeDraft, create_programme
+from wallet.programmes.create_programme import create_programme
+from wallet.programmes.terms import ProgrammeDraft
 from wallet.vouchers.issue import Refused
 from wallet.vouchers.issue_many import issue_many
 from wallet.vouchers.rules import IssueRequest

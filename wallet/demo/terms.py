@@ -4,8 +4,8 @@ from datetime import date, timedelta
 from typing import Final
 
 from wallet.core.refusals import RefusedError
-from wallet.programmes.create_programme import ProgrammeDraft
 from wallet.programmes.read_drafts import drafts_of, parse_toml
+from wallet.programmes.terms import ProgrammeDraft
 
 USABLE_DAYS_MAX: Final = 3_660
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from wallet.api.application import make_application
+from wallet.api.office_benefits import ROOMY
 from wallet.api.office_guard import Office
 from wallet.api.office_openapi import describe_office
 from wallet.api.office_routers import STAFF_ROUTERS
@@ -35,7 +36,9 @@ def make_office(
         finally:
             await engine.dispose()
 
-    application = make_application(title="Wallet: office", clock=clock, lifespan=lifespan)
+    application = make_application(
+        title="Wallet: office", clock=clock, lifespan=lifespan, roomy=ROOMY
+    )
     for router in STAFF_ROUTERS:
         application.include_router(router)
     add_health(application)

@@ -5,7 +5,22 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from wallet.api import errors_page, resident_identity, resident_movements, resident_read, status
+from wallet.api import (
+    errors_page,
+    receipts_callbacks,
+    resident_benefits,
+    resident_campaigns,
+    resident_cards,
+    resident_charges,
+    resident_coupons,
+    resident_gifts,
+    resident_identity,
+    resident_movements,
+    resident_points,
+    resident_purchases,
+    resident_read,
+    status,
+)
 from wallet.api.application import make_application
 from wallet.api.resident import Rooms
 from wallet.api.resident_openapi import describe_resident
@@ -41,13 +56,23 @@ def make_resident(
             application.state.rooms = rooms
             async with _open_money(settings, database_url, rooms) as money_door:
                 application.state.money_door = money_door
+                application.state.teller = money_door.teller
                 yield
 
     application = make_application(title="Wallet: app", clock=clock, lifespan=lifespan)
     application.add_middleware(MoneyDoors)
     application.include_router(resident_identity.router)
     application.include_router(resident_read.router)
+    application.include_router(resident_cards.router)
+    application.include_router(resident_benefits.router)
+    application.include_router(resident_campaigns.router)
     application.include_router(resident_movements.router)
+    application.include_router(resident_charges.router)
+    application.include_router(resident_coupons.router)
+    application.include_router(resident_gifts.router)
+    application.include_router(resident_points.router)
+    application.include_router(resident_purchases.router)
+    application.include_router(receipts_callbacks.router)
     application.include_router(errors_page.router)
     application.include_router(status.router)
     add_health(application)

@@ -7,7 +7,12 @@ waits has moved nothing, and holds its key and its code.
 
 from typing import Final
 
-from wallet.ledger.chart import TRANSFER_ISSUE, TRANSFER_PAYMENT
+from wallet.ledger.chart import (
+    ACCOUNT_BUDGET,
+    TRANSFER_COUPON,
+    TRANSFER_ISSUE,
+    TRANSFER_PAYMENT,
+)
 from wallet.ledger.findings import Question
 
 _AMOUNTS: Final = """
@@ -18,8 +23,10 @@ SELECT 'payment' AS kind, coalesce(p.id, legs.payment_id)::text AS id,
        to_jsonb(CASE WHEN p.state = 'succeeded' THEN p.amount_yen ELSE 0 END) AS computed
 FROM payment AS p
 FULL JOIN (
-    SELECT user_data_128 AS payment_id, sum(amount) AS moved_yen FROM transfer
-    WHERE code = :payment AND flags & 10 = 0 GROUP BY user_data_128
+    SELECT t.user_data_128 AS payment_id, sum(t.amount) AS moved_yen
+    FROM transfer AS t JOIN account AS d ON d.id = t.debit_account_id
+    WHERE (t.code = :payment OR t.code = :coupon AND d.code = :budget) AND t.flags & 10 = 0
+    GROUP BY 1
 ) AS legs ON legs.payment_id = p.id
 WHERE coalesce(legs.moved_yen, 0)
       <> CASE WHEN p.state = 'succeeded' THEN p.amount_yen ELSE 0 END
@@ -100,7 +107,8 @@ FROM (
     SELECT DISTINCT (left(id::text, 35) || '0')::uuid AS id FROM transfer WHERE code = :issue
 ) AS i
 FULL JOIN (
-    SELECT event_id, count(*) AS times FROM outbox WHERE kind = 'voucher.issued' GROUP BY event_id
+    SELECT event_id, count(*) AS times FROM outbox
+    WHERE kind IN ('voucher.issued', 'charge.completed') GROUP BY event_id
 ) AS told ON told.event_id = i.id
 WHERE (told.times = 1 AND i.id IS NOT NULL) IS DISTINCT FROM true
 """
@@ -204,8 +212,9 @@ WHERE f.stored <> f.computed
 def questions() -> list[Question]:
     """Return what is asked of payments and of what is written with them."""
     payment = {"payment": TRANSFER_PAYMENT}
+    amounts = {**payment, "coupon": TRANSFER_COUPON, "budget": ACCOUNT_BUDGET}
     return [
-        Question("payments_moved_their_amount", "payments", _AMOUNTS, payment),
+        Question("payments_moved_their_amount", "payments", _AMOUNTS, amounts),
         Question("legs_lead_from_the_wallet_to_the_shop", "transfers", _LEGS, payment),
         Question("payments_are_of_their_terminal", "payments", _PLACES),
         Question("payments_have_their_keys", "keys", _KEYS),

@@ -10,10 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from wallet.ledger.findings import Check, ask, snapshot
 from wallet.ledger.verify import LedgerReport, immutable, verify_snapshot
 from wallet.ledger.verify_seals import SealReport, verify_seals_snapshot
-from wallet.proof import payments, programmes
+from wallet.proof import bonuses, paper, payments, points, programmes, receipts, refunds
 from wallet.proof.programmes import ProgrammeTotals
 
-IMMUTABLE_TABLES: Final = ("payment", "idempotency_key", "outbox", "stop_event")
+IMMUTABLE_TABLES: Final = (
+    *("payment", "refund", "idempotency_key", "outbox", "stop_event"),
+    *("attendance", "exchange", "receipt", "suspense_settlement_receipt"),
+)
 
 _COUNTS: Final = text("""
 SELECT (SELECT count(*) FROM payment) AS payments,
@@ -21,8 +24,21 @@ SELECT (SELECT count(*) FROM payment) AS payments,
        (SELECT count(*) FROM one_time_code) AS codes,
        (SELECT count(*) FROM pending_payment) AS waiting,
        (SELECT count(*) FROM step_up WHERE operation = 'shop') AS approvals,
+       (SELECT count(*) FROM refund) AS refunds,
+       (SELECT count(*) FROM gift) AS gifts,
+       (SELECT count(*) FROM bonus_grant) + (SELECT count(*) FROM bonus_due) AS bonuses,
+       (SELECT count(*) FROM coupon_use) AS coupons,
+       (SELECT count(*) FROM attendance) + (SELECT count(*) FROM exchange)
+       + (SELECT count(*) FROM charge) + (SELECT count(*) FROM takings_order) AS points,
+       (SELECT count(*) FROM receipt) AS receipts,
+       (SELECT count(*) FROM receipt_order) AS orders,
+       (SELECT count(*) FROM purchase) AS purchases,
+       (SELECT count(*) FROM paper_serial) AS booklets,
+       (SELECT count(*) FROM paper_use) AS sheets,
+       (SELECT count(*) FROM card_replacement) AS replacements,
        (SELECT count(*) FROM purse) AS purses,
        (SELECT count(*) FROM spending) AS holders,
+       (SELECT count(*) FROM account WHERE code = ANY(:city)) AS city_accounts,
        (SELECT count(*) FROM shop) + (SELECT count(*) FROM programme) AS shops_and_programmes
 """)
 
@@ -93,7 +109,7 @@ async def _check_city(
     connection: AsyncConnection, ledger: LedgerReport, totals: Sequence[ProgrammeTotals]
 ) -> tuple[int, list[Check]]:
     """Return the number of payments and the checks of everything above the ledger."""
-    row = (await connection.execute(_COUNTS)).one()
+    row = (await connection.execute(_COUNTS, {"city": list(programmes.ON_ONE_SIDE)})).one()
     counts = {
         **row._mapping,  # noqa: SLF001 - its documented way to a dict
         "transfers": ledger.transfers,
@@ -102,6 +118,11 @@ async def _check_city(
     asked = [
         *programmes.questions(),
         *payments.questions(),
+        *refunds.questions(),
+        *bonuses.questions(),
+        *points.questions(),
+        *receipts.questions(),
+        *paper.questions(),
         immutable("records_cannot_change", IMMUTABLE_TABLES),
     ]
     checks = await ask(connection, asked, counts=counts)

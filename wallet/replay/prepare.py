@@ -23,9 +23,10 @@ from wallet.ledger.teller import Teller
 from wallet.merchants.issue_api_key import issue_api_key
 from wallet.merchants.register_merchants import NewMerchant, NewShop, register_merchants
 from wallet.people.open_wallets import NewWallet, open_wallets
-from wallet.programmes.create_programme import ProgrammeDraft, create_programme
+from wallet.programmes.create_programme import create_programme
 from wallet.programmes.fund_budget import fund_budget
 from wallet.programmes.rules import Spending
+from wallet.programmes.terms import ProgrammeDraft
 from wallet.replay.read_payments import RecordedPayment
 from wallet.vouchers.issue import Refused
 from wallet.vouchers.issue_many import issue_many

@@ -1,0 +1,1 @@
+"""A whole voucher campaign on a clock of its own, from the first draft to the last yen."""
