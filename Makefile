@@ -8,7 +8,7 @@ LOCK := requirements/development.lock
 # Named by what the environment was made from, so that a mere change of dates makes nothing anew.
 STAMP := .venv/.made-from-$(shell { pwd; cat $(LOCK); } | cksum | tr ' ' '-')
 
-.PHONY: help setup run test bench lint format migrate demo-reset lock
+.PHONY: help setup run test bench bench-programmes lint format migrate demo-reset lock
 
 help:  ## Show what there is.
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ format: setup  ## Put the code into its one form and fix what can be fixed safel
 
 bench: setup  ## Measure payments per second here and now.
 	$(BIN)/python -m bench
+
+bench-programmes: setup  ## Measure draws, first-come sales, bonuses, grants and expiry.
+	@for part in draw first_come bonus grants expiry; do $(BIN)/python -m bench.$$part || exit 1; done
 
 migrate: setup  ## Bring the database of DATABASE_OWNER_URL (or the embedded one) up to date.
 	$(BIN)/alembic upgrade head

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,8 @@ PARTS: Final = ("ledger", "till")
 CANNOT: Final = 2
 INTERRUPTED: Final = 130
 
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
 
 def main() -> int:
     """Carry out one run and return the exit status."""
@@ -38,7 +40,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a smoke test of half a minute")
     parser.add_argument("--only", choices=PARTS, help="one part instead of both")
     asked = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, _interrupt_once)
     try:
         with _alone(read_settings().data_directory / "bench-postgres") as folder:
@@ -56,7 +58,33 @@ def _measure(folder: Path, *, quick: bool, only: str | None) -> Measured:
     parts = frozenset(part for part in PARTS if only in {None, part})
     with open_stage(folder) as stage, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         # On the event loop that the till has, for the ledger's part runs in this process.
-        return runner.run(run(stage, QUICK if quick else FULL, parts=parts))
+        plan = QUICK if quick else FULL
+        return runner.run(_until_interrupted(run(stage, plan, parts=parts)))
+
+
+async def _until_interrupted(work: Coroutine[Any, Any, Measured]) -> Measured:
+    """Await the work; a signal cancels it, once, and what undoes it is not interrupted again.
+
+    An exception out of a signal's handler may come up where nobody hears it, such as in a
+    destructor; a cancellation never does.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+
+    def cancel_once() -> None:
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, lambda: None)
+        task.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, cancel_once)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
 
 def report(measured: Measured, *, quick: bool) -> int:
@@ -82,7 +110,7 @@ def report(measured: Measured, *, quick: bool) -> int:
 def _interrupt_once(number: int, frame: object) -> None:
     """End the run in good order; what undoes it is not to be interrupted again."""
     del number, frame
-    for one in (signal.SIGINT, signal.SIGTERM):
+    for one in _SIGNALS:
         signal.signal(one, signal.SIG_IGN)
     raise KeyboardInterrupt
 

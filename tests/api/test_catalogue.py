@@ -7,7 +7,18 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from tests.api import people_codes, staff_codes
+from tests.api import (
+    benefit_codes,
+    campaign_codes,
+    card_codes,
+    coupon_codes,
+    people_codes,
+    points_codes,
+    programme_codes,
+    purse_codes,
+    receipt_codes,
+    staff_codes,
+)
 from tests.api.answers import JAPANESE, MEMBERS, SUPPORT_CODE, assert_words
 from tests.api.ways import ELSEWHERE, WAYS
 from wallet.api.catalogue import CATALOGUE, DECLINES, NextAction, Problem
@@ -84,7 +95,19 @@ def test_a_code_keeps_the_status_it_once_had() -> None:
     for problem in CATALOGUE.values():
         statuses.setdefault(problem.status, set()).add(problem.code)
     expected: dict[int, set[str]] = {}
-    for part in (STATUSES, people_codes.STATUSES, staff_codes.STATUSES):
+    for part in (
+        STATUSES,
+        people_codes.STATUSES,
+        points_codes.STATUSES,
+        staff_codes.STATUSES,
+        programme_codes.STATUSES,
+        receipt_codes.STATUSES,
+        purse_codes.STATUSES,
+        benefit_codes.STATUSES,
+        card_codes.STATUSES,
+        coupon_codes.STATUSES,
+        campaign_codes.STATUSES,
+    ):
         for status, codes in part.items():
             expected.setdefault(status, set()).update(codes)
     assert statuses == expected

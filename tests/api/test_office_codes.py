@@ -17,8 +17,14 @@ RAISED_BY = (
     "wallet/auth/staff_sign_in.py",
     "wallet/ops/stop.py",
     "wallet/ops/queries.py",
+    "wallet/people/activate_cards.py",
+    "wallet/people/card_batches.py",
+    "wallet/people/cards.py",
     "wallet/people/freeze.py",
     "wallet/people/persons.py",
+    "wallet/vouchers/paper_batches.py",
+    "wallet/vouchers/paper_entries.py",
+    "wallet/vouchers/paper_rules.py",
 )
 
 

@@ -82,6 +82,8 @@ async def test_a_payment_has_all_that_a_merchant_needs(till: Till) -> None:
         "declined_because": None,
         "step_up": None,
         "created_at": "2026-11-25T03:00:00.000Z",
+        "bonus": [],
+        "coupon": None,
     }  # fmt: skip
 
 

@@ -12,7 +12,18 @@ from uuid import uuid4
 
 import httpx2 as httpx
 
-from tests.api import people_codes, staff_codes
+from tests.api import (
+    benefit_codes,
+    campaign_codes,
+    card_codes,
+    coupon_codes,
+    people_codes,
+    points_codes,
+    programme_codes,
+    purse_codes,
+    receipt_codes,
+    staff_codes,
+)
 from tests.factories.approvals import ABOVE, ask, claim_of, code_of, later, make_rich
 from tests.factories.merchants import Merchant, make_merchant
 from tests.factories.moments import NOW_US, PEPPER
@@ -291,7 +302,15 @@ WAYS: Final = MappingProxyType[str, Way](
 ELSEWHERE: Final = MappingProxyType(
     {
         **people_codes.ELSEWHERE,
+        **points_codes.ELSEWHERE,
         **staff_codes.ELSEWHERE,
+        **programme_codes.ELSEWHERE,
+        **receipt_codes.ELSEWHERE,
+        **purse_codes.ELSEWHERE,
+        **benefit_codes.ELSEWHERE,
+        **card_codes.ELSEWHERE,
+        **coupon_codes.ELSEWHERE,
+        **campaign_codes.ELSEWHERE,
         "body_too_slow": "tests/api/test_bodies.py sends one that never ends for it",
         "internal_error": "tests/api/test_failures.py breaks the database for it",
         "overloaded": "tests/api/test_failures.py fills the queue for it",

@@ -196,10 +196,25 @@ def pairs() -> set[tuple[Action, str, str]]:
     }
 
 
+MATTERS = {
+    "programme": {
+        Action.PROGRAMME_APPROVE,
+        Action.CAMPAIGN_APPROVE,
+        Action.PURSE_EXTEND,
+        Action.BUYER_REFUND,
+        Action.SUSPENSE_SETTLE,
+        Action.CARD_BATCH,
+    },
+    "benefit": {Action.BENEFIT_GRANT, Action.BENEFIT_CLAW_BACK, Action.CARD_BATCH},
+}
+"""What is about nobody, by the department's roles that ask for it and decide on it."""
+
+
 def test_who_may_approve_whose_is_what_the_file_says() -> None:
     at_the_counter = {
         (action, asker, "counter_lead")
-        for action in (Action.PERSON_UNFREEZE, Action.PERSON_RAISE)
+        for action in Action
+        if action.startswith("person.")
         for asker in ("counter_clerk", "counter_lead")
     }
     of_staff = {
@@ -208,7 +223,13 @@ def test_who_may_approve_whose_is_what_the_file_says() -> None:
         if action.startswith("staff.")
         for decider in ("administrator", "chief")
     }
-    assert pairs() == at_the_counter | of_staff
+    of_matters = {
+        (action, f"{room}_{asker}", f"{room}_lead")
+        for room, actions in MATTERS.items()
+        for action in actions
+        for asker in ("clerk", "lead")
+    }
+    assert pairs() == at_the_counter | of_staff | of_matters
 
 
 @pytest.mark.parametrize(

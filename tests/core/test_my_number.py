@@ -1,13 +1,24 @@
 """My Numbers are told from other numbers by their check digit, however they are written."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallet.core.my_number import contains_my_number, is_my_number, my_number_check_digit
+from wallet.core.my_number import (
+    contains_my_number,
+    contains_twelve_digits,
+    is_my_number,
+    my_number_check_digit,
+    refused_in,
+)
 
 # Well formed, and made up.
 SPECIMEN = "123456789018"
+
+PATTERN = refused_in("name").split("'")[1]
+"""What the schema refuses in a column of text; PostgreSQL and Python read it alike."""
 
 
 @pytest.mark.parametrize(
@@ -45,6 +56,27 @@ def test_one_last_digit_of_ten_makes_a_my_number(first: int, last: int) -> None:
 )
 def test_a_my_number_is_found_however_it_is_written(text: str) -> None:
     assert contains_my_number(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "123456789017",
+        "1234567890123",
+        "+123456789012",
+        "A1234 5678 9012B",
+        "１２３４５６ー７８９０１２",
+    ],
+)
+def test_twelve_digits_are_found_whatever_stands_around_them(text: str) -> None:
+    assert contains_twelve_digits(text)
+    assert re.search(PATTERN, text)
+
+
+@given(st.text("0123456789０９ 　ー−-+x", max_size=30))
+def test_whatever_the_schema_refuses_is_found_before(text: str) -> None:
+    if re.search(PATTERN, text):
+        assert contains_twelve_digits(text)
 
 
 @pytest.mark.parametrize(

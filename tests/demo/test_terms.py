@@ -8,7 +8,7 @@ from wallet.core.refusals import RefusedError
 from wallet.demo.seed import TERMS
 from wallet.demo.terms import read_demo_drafts
 from wallet.merchants.rules import CATEGORIES
-from wallet.programmes.create_programme import problems_of
+from wallet.programmes.problems import problems_of
 
 TODAY = date(2026, 11, 25)
 FILE = """

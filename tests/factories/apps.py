@@ -67,7 +67,7 @@ class App:
         content = b"" if body is None else json.dumps(body).encode()
         proof = soft.proof(
             method,
-            path,
+            path.partition("?")[0],
             now_us=self.clock(),
             access_token=access_token,
             body=None if method == "GET" else content,

@@ -12,7 +12,8 @@ from wallet.ledger.findings import Check, Finding
 
 GUARDED: Final = (
     *("account", "transfer", "burnt_transfer", "seal", "pending_transfer"),
-    *("payment", "idempotency_key", "outbox"),
+    *("payment", "refund", "idempotency_key", "outbox"),
+    *("attendance", "exchange", "receipt", "suspense_settlement_receipt"),
 )
 """Tables whose triggers refuse changes."""
 

@@ -6,8 +6,9 @@ from uuid import UUID, uuid4
 
 from tests.factories.moments import NOW_US
 from wallet.ledger.teller import Teller
-from wallet.programmes.create_programme import Created, ProgrammeDraft, create_programme
+from wallet.programmes.create_programme import Created, create_programme
 from wallet.programmes.rules import Frame, Programme, Purse, Spending
+from wallet.programmes.terms import ProgrammeDraft, Terms
 
 YEAR = {"first_day": date(2026, 1, 1), "last_day": date(2027, 3, 31)}
 
@@ -17,7 +18,7 @@ def spending(**changes: Any) -> Spending:  # noqa: ANN401 - fields of many types
     return Spending(**{**YEAR, **changes})
 
 
-def frame(**changes: int) -> Frame:
+def frame(**changes: Any) -> Frame:  # noqa: ANN401 - fields of many types
     """Return a frame of 5,000 yen for 6,250, 100 sets, 10 a person, with ``changes``."""
     terms = {"price_yen": 5_000, "face_yen": 6_250, "sets_total": 100, "sets_per_person": 10}
     return Frame(**{**terms, **changes})
@@ -30,13 +31,15 @@ def programme(
     **changes: Any,  # noqa: ANN401 - fields of many types
 ) -> Programme:
     """Return a programme that exists only in memory; ``changes`` are of its spending."""
+    terms = Terms(name=f"制度{number}", spending=spending(**changes), frame=frame)
     return Programme(
         id=uuid4(),
         number=number,
         code=f"programme-{number}",
-        name=f"制度{number}",
+        name=terms.name,
         version=1,
-        spending=spending(**changes),
+        terms=terms,
+        spending=terms.spending,
         frame=frame,
         clearing_account_id=uuid4(),
         budget_account_id=uuid4(),

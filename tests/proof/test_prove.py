@@ -136,18 +136,18 @@ async def test_money_spent_under_another_programme_is_found_in_both(
     [
         (
             "debit_account_id = (SELECT clearing_account_id FROM programme WHERE number = 2)",
-            "programme's own account",
+            "programme",
         ),
         (
             "debit_account_id = (SELECT id FROM account WHERE code = 1)",
-            "other account's kind",
+            "kinds of accounts",
         ),
         (
             (
                 "debit_account_id = (SELECT min(account_id::text)::uuid FROM purse"
                 " WHERE wallet_id = :holder_id)"
             ),
-            "purse to purse",
+            "kinds of accounts",
         ),
     ],
 )

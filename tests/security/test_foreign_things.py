@@ -11,11 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.api.answers import problem_of
 from tests.factories.apps import App, signed_in_phone
+from tests.factories.benefits import plant_offer
+from tests.factories.campaigns import plant_application
 from tests.factories.challenges import challenge_to
 from tests.factories.city import make_city
 from tests.factories.moments import PEPPER
 from tests.factories.offices import Counter
+from tests.factories.people import make_card
 from tests.factories.residents import Resident, make_resident, within
+from tests.factories.sales import plant_purchase
 from tests.security.doors import Door, doors_of, is_closed
 from tests.servers import Database
 from tests.soft_authenticator import SoftAuthenticator
@@ -33,23 +37,50 @@ Ids = Mapping[str, str]
 LONG_AGO_US: Final = 86_400 * MICROSECONDS
 
 NOBODYS: Final[Mapping[str, Callable[[], str]]] = {
+    "application_id": lambda: public_id("app", uuid4()),
+    "benefit_id": lambda: public_id("grt", uuid4()),
+    "campaign_id": lambda: public_id("cmp", uuid4()),
+    "card_id": lambda: public_id("crd", uuid4()),
     "challenge_id": lambda: public_id("chl", uuid4()),
     "device_id": lambda: public_id("dev", uuid4()),
     "helper_id": lambda: public_id("hlp", uuid4()),
     "passkey_id": lambda: base64url(uuid4().bytes * 2),
+    "purchase_id": lambda: public_id("pur", uuid4()),
     "wallet_id": lambda: public_id("wal", uuid4()),
 }
 """An id that nobody has, by the name it has in paths, queries and bodies."""
 
 BODIES: Final[Mapping[str, Callable[[Ids], dict[str, Any]]]] = {
+    "activate_card": lambda ids: {
+        "card": "0000 0000 0005",
+        "pin": "274915",
+        "wallet_id": ids["wallet_id"],
+    },
+    "choose_coupon": lambda _: {"programme": "coin", "coupon": "welcome"},
+    "claim_benefit": lambda _: {},
+    "claim_by_code": lambda ids: {
+        "code": "K7M2-3PQR-9XYZ",
+        "birthdate": "2019-04-01",
+        "wallet_id": ids["wallet_id"],
+    },
+    "create_application": lambda ids: {
+        "campaign_id": ids["campaign_id"],
+        "frame": "voucher",
+        "units": 1,
+        "wallet_id": ids["wallet_id"],
+    },
     "invite_helper": lambda ids: {"kind": "view", "wallet_id": ids["wallet_id"]},
     "issue_codes": lambda ids: {"count": 1, "wallet_id": ids["wallet_id"]},
+    "pay_purchase": lambda _: {"method": "card"},
 }
 """Bodies that name something, by the operation. A door that comes to name something comes here."""
 
-ELSEWHERE: Final = frozenset({"begin_identity", "pay_shop", "respond_to_challenge"})
+ELSEWHERE: Final = frozenset(
+    {"begin_identity", "cancel_gift", "pay_shop", "reserve_vouchers", "respond_to_challenge"}
+)
 """The first asks the identity app, which is not there: tests/people/test_identity.py tries it. The
-others are about money, and tried below.
+others are about money, and tried below; a gift in tests/api/test_resident_points.py, vouchers in
+tests/api/test_resident_purchases.py.
 """
 
 OWN_NAMES: Final = (r"req_[0-9a-f]{32}", r'"support_code":"[^"]*"')
@@ -89,11 +120,18 @@ async def things_of(app: App, owner: Resident) -> dict[str, str]:
 
     credential_id, helper_id = await within(app.engine, work)
     challenge = await challenge_to(app.engine, owner.phone)
+    card = await make_card(app.engine, owner.wallet_id)
+    campaign_id, application_id = await plant_application(app.engine, owner)
     return {
+        "application_id": public_id("app", application_id),
+        "benefit_id": public_id("grt", await plant_offer(app.engine, person_id=owner.id)),
+        "campaign_id": public_id("cmp", campaign_id),
+        "card_id": public_id("crd", card.id),
         "challenge_id": public_id("chl", challenge.id),
         "device_id": public_id("dev", owner.phone.device_id),
         "helper_id": helper_id,
         "passkey_id": base64url(credential_id),
+        "purchase_id": public_id("pur", await plant_purchase(app.engine, owner)),
         "wallet_id": public_id("wal", owner.wallet_id),
     }
 

@@ -85,7 +85,7 @@ approval = Table(
     Index("ix_approval_open", "id", postgresql_where=text("executed_at IS NULL")),
     Index("ix_approval_requested_by", "requested_by", "requested_at"),
     CheckConstraint("octet_length(payload_hash) = 32", name="payload_hash"),
-    CheckConstraint("subject ~ '^(per|stf)_[0-9a-f]{32}$'", name="subject"),
+    CheckConstraint("subject ~ '^[a-z]{3}_[0-9a-f]{32}$'", name="subject"),
     CheckConstraint("length(reason) BETWEEN 4 AND 500", name="reason"),
     CheckConstraint("expires_at > requested_at", name="expires_later"),
     CheckConstraint("decided_by <> requested_by", name="four_eyes"),
