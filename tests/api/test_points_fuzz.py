@@ -1,6 +1,7 @@
 """The doors of coin and points, whatever is sent to them: nothing is ever our fault."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -35,11 +36,7 @@ from wallet.programmes.terms import Exchange as Rate
 OUR_FAULT: Final = 500
 
 NOISE = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**70), 2**70)
-    | st.floats(allow_nan=False)
-    | st.text(max_size=30),
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=30),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=5,
 )
@@ -121,7 +118,10 @@ async def _ask(doors: Doors, door: str, body: object, key: str) -> int:
         sent: Any = body
         return (await app.call(phone, method, path, sent, idempotency_key=key)).status_code
     client, headers = doors.desk.counter.client, doors.desk.headers
-    return (await client.request(method, path, headers=headers, json=body)).status_code
+    # Not by the client's own encoder, which refuses what only looks like JSON, such as Infinity.
+    headers = {**headers, "content-type": "application/json"}
+    content = json.dumps(body)
+    return (await client.request(method, path, headers=headers, content=content)).status_code
 
 
 @given(data=st.data())
