@@ -1,14 +1,15 @@
 """The worker: what must go on while nobody pays.
 
 It seals the ledger, releases holds that have run out when no payment comes along to do it, declines
-payments whose payer did not approve them in time, and forgets attempts at guessing that no longer
-count.
-Any number of workers may run; they do the same work once.
+payments whose payer did not approve them in time, does what is due of programmes, benefits, points,
+purchases, cards and paper, and forgets attempts at guessing that no longer count. Any number of
+workers may run; they do the same work once.
 """
 
 import asyncio
 import logging
 import signal
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -55,8 +56,9 @@ SELECT count(*) FROM pending_transfer WHERE state = 'pending' AND expires_at <= 
 async def run_worker(*, database_url: str, clock: Clock, pause_s: float = PAUSE_S) -> None:
     """Work in rounds, ``pause_s`` apart, until SIGTERM or a cancellation.
 
-    Whatever goes wrong in a round is logged, without its values, and the next round tries again:
-    nothing here is lost by being late.
+    Whatever goes wrong in a job is logged, without its values, and the next round tries again:
+    nothing here is lost by being late. Rounds in which no job was done at all, as when the
+    database is away, get further apart.
     """
     engine = make_engine(database_url, pool_size=2, application_name="wallet-worker")
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
@@ -64,12 +66,11 @@ async def run_worker(*, database_url: str, clock: Clock, pause_s: float = PAUSE_
     failures, pause = 0, pause_s
     try:
         while not stopped.is_set():
-            try:
-                await _round(engine, database_url, clock)
+            if await _round(engine, database_url, clock):
                 failures, pause = 0, pause_s
-            except Exception as error:  # noqa: BLE001 - a worker outlives whatever it meets
+            else:
                 failures, pause = failures + 1, min(2 * pause, max(pause_s, BACKOFF_S_MAX))
-                _log(error, failures)
+                logger.warning("no job was done, %d rounds in a row", failures)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), pause)
     finally:
@@ -77,27 +78,24 @@ async def run_worker(*, database_url: str, clock: Clock, pause_s: float = PAUSE_
         await engine.dispose()
 
 
-async def _round(engine: AsyncEngine, database_url: str, clock: Clock) -> None:
-    await release_holds(engine, database_url=database_url, clock=clock)
-    await expire_waiting(engine, now_us=clock())
-    await run_programmes(engine, database_url, clock)
-    await run_purses(engine, database_url, clock)
-    await run_benefits(engine, database_url, clock)
-    await run_receipts(engine, database_url, clock)
-    await run_purchases(engine, database_url, clock)
-    await run_points(engine, database_url, clock)
-    await run_bonuses(engine, database_url, clock)
-    await run_buyer_refunds(engine, database_url, clock)
-    await run_cards_and_paper(engine, database_url, clock)
-    await run_redemptions(engine, database_url, clock)
-    await run_campaigns(engine, clock=clock)
-    for _ in range(SEALS_PER_ROUND):
-        if await seal(engine, now_us=clock()) is None:
-            break
-    await write(engine, lambda connection: guess_limits.sweep(connection, now_us=clock()))
+async def _round(engine: AsyncEngine, database_url: str, clock: Clock) -> bool:
+    """Do every job once, whatever becomes of the others; return whether any was done."""
+    done, away = 0, None
+    for job in _JOBS:
+        try:
+            await job(engine, database_url, clock)
+            done += 1
+        except Exception as error:  # noqa: BLE001 - a worker outlives whatever it meets
+            if is_away(error) or isinstance(error, OutcomeUnknown | Overloaded):
+                away = error
+            else:
+                _log(error)
+    if away is not None:  # One line is enough for all the jobs that needed it.
+        logger.warning("the database is away (%s)", type(away).__name__)
+    return done > 0
 
 
-async def release_holds(engine: AsyncEngine, *, database_url: str, clock: Clock) -> int:
+async def release_holds(engine: AsyncEngine, database_url: str, clock: Clock) -> int:
     """Release the holds that have run out and return how many there were.
 
     A batch of the teller does it, whatever it is about; these are about nothing.
@@ -111,16 +109,52 @@ async def release_holds(engine: AsyncEngine, *, database_url: str, clock: Clock)
     return due
 
 
-def _log(error: Exception, failures: int) -> None:
-    """Say that a round failed: one line when the database is away, the place of any other fault."""
-    if is_away(error) or isinstance(error, OutcomeUnknown | Overloaded):
-        logger.warning(
-            "the database is away (%s), %d rounds in a row", type(error).__name__, failures
-        )
-        return
-    # The message may quote values of rows; the type and the place do not.
+async def _expire_waiting(engine: AsyncEngine, database_url: str, clock: Clock) -> None:
+    del database_url
+    await expire_waiting(engine, now_us=clock())
+
+
+async def _run_campaigns(engine: AsyncEngine, database_url: str, clock: Clock) -> None:
+    del database_url
+    await run_campaigns(engine, clock=clock)
+
+
+async def _seal(engine: AsyncEngine, database_url: str, clock: Clock) -> None:
+    del database_url
+    for _ in range(SEALS_PER_ROUND):
+        if await seal(engine, now_us=clock()) is None:
+            break
+
+
+async def _sweep(engine: AsyncEngine, database_url: str, clock: Clock) -> None:
+    del database_url
+    await write(engine, lambda connection: guess_limits.sweep(connection, now_us=clock()))
+
+
+_JOBS: Final[tuple[Callable[[AsyncEngine, str, Clock], Awaitable[object]], ...]] = (
+    release_holds,
+    _expire_waiting,
+    run_programmes,
+    run_purses,
+    run_benefits,
+    run_receipts,
+    run_purchases,
+    run_points,
+    run_bonuses,
+    run_buyer_refunds,
+    run_cards_and_paper,
+    run_redemptions,
+    _run_campaigns,
+    _seal,
+    _sweep,
+)
+"""What a round does, in this order: money that is held goes before money that is to be given."""
+
+
+def _log(error: Exception) -> None:
+    """Say where a job failed; its message may quote values of rows, its type and place do not."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
     name = "" if place is None else f"{place.tb_frame.f_code.co_name}:{place.tb_lineno}"
-    logger.error("a round failed: %s in %s, %d in a row", type(error).__name__, name, failures)
+    logger.error("a job of the round failed: %s in %s", type(error).__name__, name)
