@@ -27,7 +27,7 @@ from wallet.people.card_batches import (
 from wallet.people.card_pin import WRONG
 from wallet.people.cards import block_card, find_card, list_cards, replace_card, void_blank
 from wallet.people.persons import open_person
-from wallet.people.rules import Tier, is_printed_number
+from wallet.people.rules import Tier, read_printed_number
 
 BLANKS = text("SELECT blank_card::text FROM blank_card WHERE batch_id = :id ORDER BY number")
 PAYS = text("""
@@ -52,7 +52,7 @@ async def test_cards_are_printed_with_numbers_and_pins_of_their_own(city: AsyncE
     box = await make_cards(city, cards=50)
     assert [card.number for card in box.cards] == list(range(1, 51))
     assert len({card.printed_number for card in box.cards}) == 50
-    assert all(is_printed_number(card.printed_number) for card in box.cards)
+    assert all(read_printed_number(card.printed_number) for card in box.cards)
     assert len({card.qr_value for card in box.cards}) == 50
     assert all(len(card.pin) == 6 and card.pin.isdigit() for card in box.cards)
 

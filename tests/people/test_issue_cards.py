@@ -15,7 +15,7 @@ from wallet.core.database import make_engine, read
 from wallet.core.ids import keyed_hash
 from wallet.core.refusals import RefusedError
 from wallet.people.issue_cards import NewCard, issue_cards
-from wallet.people.rules import is_printed_number
+from wallet.people.rules import read_printed_number
 
 CARD = text("""
 SELECT c.wallet_id, c.printed_number, c.number_hash, c.state, c.payment_limit_yen,
@@ -75,7 +75,7 @@ async def test_many_cards_come_in_the_order_of_their_wallets(engine: AsyncEngine
     issued = await issue_cards(engine, cards=cards, pepper=PEPPER, now_us=NOW_US)
     assert [card.wallet_id for card in issued] == [card.wallet_id for card in cards]
     assert len({card.qr_value for card in issued}) == len({card.number for card in issued}) == 9
-    assert all(is_printed_number(card.number) for card in issued)
+    assert all(read_printed_number(card.number) for card in issued)
     # 160 random bits, of which a guesser knows nothing.
     assert all(len(card.qr_value) == len("card_") + 32 for card in issued)
 

@@ -64,7 +64,7 @@ from wallet.people.rules import (
     CARD_PAYMENT_LIMIT_YEN,
     PAYMENT_LIMIT_YEN,
     grouped,
-    is_printed_number,
+    read_printed_number,
 )
 
 router = APIRouter(prefix="/office/v1", tags=["staff: cards"], responses=REFUSALS)
@@ -419,9 +419,10 @@ async def _ask(acting: Acting, subject: str, matter: Matter, reason: str) -> App
 
 def _printed(number: str) -> str:
     """Return a number that a card can bear; no other twelve digits are kept in a request."""
-    if not is_printed_number(number):
+    kept = read_printed_number(number)
+    if not kept:
         raise ProblemError("card_number_unknown")
-    return number.replace(" ", "").replace("-", "")
+    return kept
 
 
 def _subject(person_id: UUID | None, otherwise: str) -> str:

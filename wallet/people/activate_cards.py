@@ -17,7 +17,7 @@ from wallet.core.outbox import tell
 from wallet.core.refusals import Refusal, RefusedError
 from wallet.people.card_pin import Shown, check_card_pin
 from wallet.people.open_wallets import NewWallet, insert_wallets
-from wallet.people.rules import Tier, is_printed_number
+from wallet.people.rules import Tier, read_printed_number
 
 CARDS_PER_WALLET_MAX: Final = 3
 
@@ -27,7 +27,14 @@ _LOCK_WALLET: Final = text("""
 SELECT state FROM wallet WHERE id = :wallet_id FOR NO KEY UPDATE
 """)
 
-_COUNT: Final = text("SELECT count(*) FROM card WHERE wallet_id = :wallet_id AND state = 'active'")
+# A wallet whose money is to follow a lost card is being left: nobody is given a card of it.
+_CARDS: Final = text("""
+SELECT (SELECT count(*) FROM card WHERE wallet_id = :wallet_id AND state = 'active') AS cards,
+       EXISTS (SELECT FROM card_replacement
+               WHERE from_wallet_id = :wallet_id AND moved_at IS NULL) AS is_left
+""")
+
+_PAYS: Final = text("SELECT state = 'active' FROM card WHERE id = :id")
 
 _ACTIVATE: Final = text("""
 WITH blank AS (
@@ -73,7 +80,8 @@ async def activate_card(
 
     ``wallet_id`` is where it is to pay from. None: the wallet it was printed for, or else a new one
     that is known by the card alone. Refuses with ``card_pin_wrong`` and ``too_many_tries``; once
-    the PIN was right with ``card_of_another``, ``cards_too_many`` and ``wallet_frozen``.
+    the PIN was right with ``card_of_another``, ``card_blocked``, ``cards_too_many``,
+    ``wallet_unknown`` and ``wallet_frozen``.
     """
     card = await check_card_pin(connection, shown=shown, pin=pin, pepper=pepper, now_us=now_us)
     if isinstance(card, Refusal):
@@ -81,7 +89,7 @@ async def activate_card(
     if None not in (card.wallet_id, wallet_id) and card.wallet_id != wallet_id:
         return Refusal("card_of_another")
     if card.is_active:
-        return _again(card, wallet_id)
+        return await _again(connection, card, wallet_id)
     target_id = card.wallet_id or wallet_id or await open_card_wallet(connection, now_us=now_us)
     refusal = await _refuse_wallet(connection, target_id)
     if refusal is not None:
@@ -99,9 +107,7 @@ async def assign_card(
     ``wallet_unknown`` and ``wallet_frozen``.
     """
     card_id = await take_blank(connection, number=number, wallet_id=wallet_id)
-    refusal = await _refuse_wallet(connection, wallet_id)
-    if refusal is not None:
-        raise RefusedError(refusal.code, **refusal.facts)
+    await check_wallet(connection, wallet_id=wallet_id)
     await bring_to_life(connection, card_id=card_id, wallet_id=wallet_id, now_us=now_us)
     return Activated(card_id, wallet_id, new=True)
 
@@ -111,8 +117,7 @@ async def take_blank(connection: AsyncConnection, *, number: str, wallet_id: UUI
 
     Raises ``card_number_unknown``, and ``card_of_another`` for one that is another wallet's.
     """
-    digits = number.replace(" ", "").replace("-", "")
-    values = {"number": digits if is_printed_number(digits) else ""}
+    values = {"number": read_printed_number(number)}
     row = (await connection.execute(_FIND_BLANK, values)).one_or_none()
     if row is None:
         raise RefusedError("card_number_unknown")
@@ -144,9 +149,24 @@ async def open_card_wallet(
     return wallet.id
 
 
-def _again(card: Shown, wallet_id: UUID | None) -> Activated | Refusal:
+async def check_wallet(connection: AsyncConnection, *, wallet_id: UUID) -> None:
+    """Lock a wallet, and raise :class:`RefusedError` unless a card may be added to it.
+
+    That is ``wallet_unknown``, ``wallet_frozen`` or ``cards_too_many``.
+    """
+    refusal = await _refuse_wallet(connection, wallet_id)
+    if refusal is not None:
+        raise RefusedError(refusal.code, **refusal.facts)
+
+
+async def _again(
+    connection: AsyncConnection, card: Shown, wallet_id: UUID | None
+) -> Activated | Refusal:
+    """Answer for a card that was activated before; one that was blocked since pays no more."""
     if card.wallet_id is None or wallet_id is None:
         return Refusal("card_of_another")
+    if not (await connection.execute(_PAYS, {"id": card.id})).scalar_one():
+        return Refusal("card_blocked")
     return Activated(card.id, wallet_id, new=False)
 
 
@@ -157,7 +177,9 @@ async def _refuse_wallet(connection: AsyncConnection, wallet_id: UUID) -> Refusa
         return Refusal("wallet_unknown")
     if state != "active":
         return Refusal("wallet_frozen")
-    cards = (await connection.execute(_COUNT, {"wallet_id": wallet_id})).scalar_one()
-    if cards >= CARDS_PER_WALLET_MAX:
+    row = (await connection.execute(_CARDS, {"wallet_id": wallet_id})).one()
+    if row.is_left:
+        return Refusal("wallet_unknown")
+    if row.cards >= CARDS_PER_WALLET_MAX:
         return Refusal("cards_too_many", {"most": CARDS_PER_WALLET_MAX})
     return None

@@ -23,6 +23,7 @@ from wallet.core.refusals import RefusedError
 from wallet.core.sealing import seal, unseal
 from wallet.people.card_pin import draw_pin, pin_mac
 from wallet.people.card_tables import card_batch
+from wallet.people.issue_cards import check_wallets
 from wallet.people.rules import (
     CARD_DAILY_LIMIT_YEN,
     CARD_PAYMENT_LIMIT_YEN,
@@ -50,10 +51,6 @@ FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS int[]), CAST(:printed_numbers
 WHERE NOT EXISTS (SELECT FROM card AS c WHERE c.printed_number = new.printed_number)
 ON CONFLICT (printed_number) DO NOTHING
 RETURNING number
-""")
-
-_KNOWN_WALLETS: Final = text("""
-SELECT id FROM wallet WHERE id = ANY(CAST(:ids AS uuid[])) AND state <> 'closed'
 """)
 
 _COLUMNS: Final = """
@@ -179,7 +176,7 @@ async def make_batch(
     Raises :class:`RefusedError` ``card_order_invalid`` and ``wallet_unknown``.
     """
     check_order(order)
-    await _check_wallets(connection, order.wallet_ids)
+    await check_wallets(connection, set(order.wallet_ids))
     recipients = order.recipients
     await connection.execute(
         card_batch.insert().values(
@@ -257,13 +254,6 @@ async def list_batches(
     """Return orders of cards, newest first."""
     values = {"before": before or UUID(int=2**128 - 1), "most": limit}
     return [CardBatch(*row) for row in await connection.execute(_LIST, values)]
-
-
-async def _check_wallets(connection: AsyncConnection, wallet_ids: Sequence[UUID]) -> None:
-    known = (await connection.execute(_KNOWN_WALLETS, {"ids": list(wallet_ids)})).scalars()
-    unknown = set(wallet_ids).difference(known)
-    if unknown:
-        raise RefusedError("wallet_unknown", wallet_id=min(unknown))
 
 
 def _draw(number: int, wallet_id: UUID | None, now_us: int) -> _Drawn:

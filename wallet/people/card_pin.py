@@ -19,7 +19,7 @@ from wallet.auth.pin import is_pin, is_weak
 from wallet.core.ids import keyed_hash
 from wallet.core.refusals import Refusal
 from wallet.core.sealing import derived_key
-from wallet.people.rules import is_printed_number
+from wallet.people.rules import read_printed_number
 
 WRONG: Final = Refusal("card_pin_wrong")
 """The one answer to a wrong PIN, to a number that no card bears, and to a card that is void."""
@@ -71,13 +71,10 @@ async def check_card_pin(
     Tries are counted for the card, whether it exists or not, and for the PIN. Refuses with
     :data:`WRONG` and ``too_many_tries``; commit whatever the answer is.
     """
-    number = shown.replace(" ", "").replace("-", "")
-    values = {
-        "number": number if is_printed_number(number) else "",
-        "number_hash": keyed_hash(shown, pepper=pepper),
-    }
+    number = read_printed_number(shown)
+    values = {"number": number, "number_hash": keyed_hash(shown, pepper=pepper)}
     found = (await connection.execute(_FIND, values)).one_or_none()
-    name = number if found is None else found.printed_number
+    name = (number or shown) if found is None else found.printed_number
     subjects = subjects_of(pepper=pepper, account=f"card {name}", value=pin)
     refusal = await allow(connection, kind="card_pin", subjects=subjects, now_us=now_us)
     if refusal is not None:

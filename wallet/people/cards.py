@@ -12,9 +12,14 @@ from wallet.core.clock import to_datetime
 from wallet.core.ids import align_id, new_id
 from wallet.core.outbox import tell
 from wallet.core.refusals import RefusedError
-from wallet.people.activate_cards import bring_to_life, open_card_wallet, take_blank
+from wallet.people.activate_cards import (
+    bring_to_life,
+    check_wallet,
+    open_card_wallet,
+    take_blank,
+)
 from wallet.people.card_tables import card_replacement
-from wallet.people.rules import is_printed_number
+from wallet.people.rules import read_printed_number
 
 BLOCKED: Final = "card.blocked"
 REPLACED: Final = "card.replaced"
@@ -75,8 +80,8 @@ class Replaced(msgspec.Struct, frozen=True):
 
 async def find_card(connection: AsyncConnection, *, number: str) -> Card:
     """Return the card of a printed number; raises ``card_number_unknown``."""
-    digits = _digits(number)
-    row = (await connection.execute(_BY_NUMBER, {"number": digits})).one_or_none()
+    values = {"number": read_printed_number(number)}
+    row = (await connection.execute(_BY_NUMBER, values)).one_or_none()
     if row is None:
         raise RefusedError("card_number_unknown")
     return Card(*row)
@@ -84,7 +89,8 @@ async def find_card(connection: AsyncConnection, *, number: str) -> Card:
 
 async def knows_card(connection: AsyncConnection, *, number: str) -> bool:
     """Whether there is a card of that printed number."""
-    known: bool = (await connection.execute(_KNOWS, {"number": _digits(number)})).scalar_one()
+    values = {"number": read_printed_number(number)}
+    known: bool = (await connection.execute(_KNOWS, values)).scalar_one()
     return known
 
 
@@ -95,14 +101,6 @@ async def find_owner(connection: AsyncConnection, *, wallet_id: UUID) -> UUID | 
         raise RefusedError("wallet_unknown")
     owner_id: UUID | None = row.person_id
     return owner_id
-
-
-async def lock_card(connection: AsyncConnection, *, card_id: UUID) -> Card:
-    """Return a card, locked until the transaction ends; raises ``card_number_unknown``."""
-    row = (await connection.execute(_LOCK, {"card_id": card_id})).one_or_none()
-    if row is None:
-        raise RefusedError("card_number_unknown")
-    return Card(*row)
 
 
 async def list_cards(connection: AsyncConnection, *, wallet_ids: list[UUID]) -> list[Card]:
@@ -116,7 +114,7 @@ async def block_card(connection: AsyncConnection, *, card_id: UUID, now_us: int)
     The till reads a card with each payment, so this holds from the next batch on. Raises
     ``card_number_unknown``.
     """
-    await lock_card(connection, card_id=card_id)
+    await _lock_card(connection, card_id=card_id)
     if (await connection.execute(_BLOCK, {"card_id": card_id})).rowcount == 0:
         return False
     await tell(connection, kind=BLOCKED, body={"card_id": card_id}, now_us=now_us)
@@ -125,9 +123,8 @@ async def block_card(connection: AsyncConnection, *, card_id: UUID, now_us: int)
 
 async def void_blank(connection: AsyncConnection, *, number: str) -> UUID | None:
     """Void a card that was lost before anybody activated it; None when there is no such one."""
-    found: UUID | None = (
-        await connection.execute(_VOID, {"number": _digits(number)})
-    ).scalar_one_or_none()
+    values = {"number": read_printed_number(number)}
+    found: UUID | None = (await connection.execute(_VOID, values)).scalar_one_or_none()
     return found
 
 
@@ -138,13 +135,16 @@ async def replace_card(
 
     A wallet of a person, or one that other cards still pay from, stays as it is and has a new card.
     One that is known by this card alone is left behind: whoever has noted its codes has nothing,
-    and the worker moves the money. Raises ``card_number_unknown``, ``card_replaced`` and
-    ``card_of_another``.
+    and the worker moves the money. Raises ``card_number_unknown``, ``card_replaced``,
+    ``card_of_another``, ``cards_too_many``, ``wallet_unknown`` and ``wallet_frozen``.
     """
-    old = await lock_card(connection, card_id=card_id)
+    old = await _lock_card(connection, card_id=card_id)
     if old.state == "replaced":
         raise RefusedError("card_replaced")
     new_card_id = await take_blank(connection, number=number, wallet_id=old.wallet_id)
+    await connection.execute(_REPLACE, {"card_id": card_id})
+    # Under the wallet's lock: who is given a card of it at the same time comes before or after.
+    await check_wallet(connection, wallet_id=old.wallet_id)
     values = {"card_id": card_id, "wallet_id": old.wallet_id}
     others = (await connection.execute(_OTHERS, values)).scalar_one()
     moves = old.person_id is None and not others
@@ -152,7 +152,6 @@ async def replace_card(
     if moves:
         wallet_id = await open_card_wallet(connection, now_us=now_us, holder=old.holder)
     await bring_to_life(connection, card_id=new_card_id, wallet_id=wallet_id, now_us=now_us)
-    await connection.execute(_REPLACE, {"card_id": card_id})
     await connection.execute(
         card_replacement.insert().values(
             id=align_id(new_id(now_us=now_us)),
@@ -170,7 +169,9 @@ async def replace_card(
     return Replaced(new_card_id, wallet_id, moves)
 
 
-def _digits(number: str) -> str:
-    """Return a number as it is kept; what no card can bear is empty and finds none."""
-    digits = number.replace(" ", "").replace("-", "")
-    return digits if is_printed_number(digits) else ""
+async def _lock_card(connection: AsyncConnection, *, card_id: UUID) -> Card:
+    """Return a card, locked until the transaction ends; raises ``card_number_unknown``."""
+    row = (await connection.execute(_LOCK, {"card_id": card_id})).one_or_none()
+    if row is None:
+        raise RefusedError("card_number_unknown")
+    return Card(*row)

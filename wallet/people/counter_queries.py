@@ -19,9 +19,9 @@ from wallet.people.contacts import find_owner, list_contacts
 from wallet.people.persons import Person, find_person
 from wallet.people.rules import (
     ContactKind,
-    is_printed_number,
     masked,
     read_contact,
+    read_printed_number,
     read_support_code,
 )
 
@@ -89,8 +89,8 @@ async def search_person(
         code = read_support_code(value)
         return None if code is None else await _one(connection, _BY_SUPPORT_CODE, code)
     if by is SearchBy.CARD_NUMBER:
-        number = value.replace(" ", "").replace("-", "")
-        return await _one(connection, _BY_CARD, number) if is_printed_number(number) else None
+        number = read_printed_number(value)
+        return await _one(connection, _BY_CARD, number) if number else None
     contact = read_contact(ContactKind(by.value), value)
     return None if contact is None else await find_owner(connection, contact=contact, pepper=pepper)
 

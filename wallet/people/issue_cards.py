@@ -44,7 +44,9 @@ INSERT INTO spending (holder_id, spent_on, spent_yen)
 SELECT id, :day, 0 FROM unnest(CAST(:ids AS uuid[])) AS new (id)
 """)
 
-_KNOWN_WALLETS = text("SELECT id FROM wallet WHERE id = ANY(CAST(:ids AS uuid[]))")
+_KNOWN_WALLETS = text("""
+SELECT id FROM wallet WHERE id = ANY(CAST(:ids AS uuid[])) AND state <> 'closed'
+""")
 
 
 class NewCard(msgspec.Struct, frozen=True, gc=False):
@@ -81,7 +83,7 @@ async def issue_cards(
 async def _issue(
     connection: AsyncConnection, *, cards: Sequence[NewCard], pepper: bytes, now_us: int
 ) -> list[IssuedCard]:
-    await _check_wallets(connection, {card.wallet_id for card in cards})
+    await check_wallets(connection, {card.wallet_id for card in cards})
     issued: dict[int, IssuedCard] = {}
     for _ in range(ATTEMPTS_MAX):
         missing = [n for n in range(len(cards)) if n not in issued]
@@ -98,7 +100,8 @@ async def _issue(
     raise RuntimeError(message)
 
 
-async def _check_wallets(connection: AsyncConnection, wallet_ids: set[UUID]) -> None:
+async def check_wallets(connection: AsyncConnection, wallet_ids: set[UUID]) -> None:
+    """Raise :class:`RefusedError` ``wallet_unknown`` unless all wallets are there and open."""
     known = (await connection.execute(_KNOWN_WALLETS, {"ids": list(wallet_ids)})).scalars()
     unknown = wallet_ids.difference(known)
     if unknown:

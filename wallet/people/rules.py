@@ -37,15 +37,19 @@ def printed_number(random_number: int) -> str:
     return f"{first_eleven}{(my_number_check_digit(first_eleven) + 5) % 10}"
 
 
-def is_printed_number(text: str) -> bool:
-    """Whether ``text``, spaces and hyphens aside, is a number that a card can bear."""
+def read_printed_number(text: str) -> str:
+    """Return a card's number as it is kept, without the spaces and hyphens it is written with.
+
+    What no card can bear is empty, and finds none.
+    """
     digits = text.replace(" ", "").replace("-", "")
-    return (
+    is_one = (
         len(digits) == PRINTED_DIGITS
         and digits.isascii()
         and digits.isdigit()
         and printed_number(int(digits[:-1])) == digits
     )
+    return digits if is_one else ""
 
 
 def grouped(number: str) -> str:
