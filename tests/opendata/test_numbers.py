@@ -97,6 +97,7 @@ async def test_a_programme_is_added_up_whole_and_by_who_holds_it(city: City) -> 
         dimension="total",
         cell="all",
         wallets=3,
+        moved_wallets=3,
         sold_sets=4,
         sold_yen=20_000,
         issued_yen=25_000,
@@ -145,6 +146,12 @@ async def test_before_the_first_day_there_was_nothing(city: City) -> None:
     cell = find(numbers, "total", "all")
     assert (cell.wallets, cell.issued_yen, cell.outstanding_yen) == (0, 0, 0)
     assert numbers.circulation[""].velocity is None
+
+
+async def test_holders_of_whose_money_nothing_moved_are_told_apart(city: City) -> None:
+    numbers = await count(city.engine, since=date(2026, 11, 26), until=date(2026, 12, 1))
+    cell = find(numbers, "total", "all")
+    assert (cell.wallets, cell.moved_wallets, cell.redeemed_yen) == (3, 0, 0)
 
 
 async def test_the_circulation_counts_what_moved_against_what_was_there(city: City) -> None:

@@ -20,13 +20,16 @@ from wallet.opendata.rules import (
 )
 
 
-def cell(wallets: int, name: str = "all", dimension: str = "total") -> Cell:
-    """Return a cell of so many wallets, a thousand yen each."""
+def cell(
+    wallets: int, name: str = "all", dimension: str = "total", *, moved: int | None = None
+) -> Cell:
+    """Return a cell of so many wallets, a thousand yen each; all of them moved by default."""
     return Cell(
         programme="coin",
         dimension=dimension,
         cell=name,
         wallets=wallets,
+        moved_wallets=wallets if moved is None else moved,
         issued_yen=wallets * 1_000,
     )
 
@@ -61,6 +64,26 @@ def test_two_small_cells_hide_each_other() -> None:
     assert suppressed(by_age(9, 8, 30)) == ["00-09", "10-19"]
 
 
+def test_small_cells_that_are_few_together_take_another_one_with_them() -> None:
+    assert suppressed(by_age(1, 2, 40, 30)) == ["00-09", "10-19", "30-39"]
+
+
+def test_small_cells_that_are_all_there_is_take_the_total_with_them() -> None:
+    assert suppressed(by_age(4, 5)) == ["all", "00-09", "10-19"]
+
+
+def test_a_cell_of_many_is_small_when_few_of_them_did_anything() -> None:
+    ages = [cell(40, "30-39", "age", moved=1), cell(60, "40-49", "age"), cell(50, "50-59", "age")]
+    assert suppressed([cell(150, moved=111), *ages]) == ["30-39", "50-59"]
+    quiet = [cell(40, "30-39", "age", moved=1), cell(60, "40-49", "age", moved=0)]
+    assert suppressed([cell(100, moved=1), *quiet]) == ["all", "30-39", "40-49"]
+
+
+def test_a_period_in_which_nothing_moved_says_nothing_of_anybody() -> None:
+    cells = [cell(20, moved=0), cell(20, "30-39", "age", moved=0)]
+    assert suppressed(cells) == []
+
+
 def test_a_small_cell_that_is_all_there_is_takes_the_total_with_it() -> None:
     assert suppressed([cell(5), cell(5, "30-39", "age")]) == ["all", "30-39"]
 
@@ -74,6 +97,9 @@ def test_a_number_of_two_shops_is_not_published() -> None:
     large = Cell(programme="coin", dimension="shop_size", cell="large", wallets=90, shops=2)
     small = Cell(programme="coin", dimension="shop_size", cell="small", wallets=99, shops=50)
     assert suppressed([cell(100), large, small]) == ["large", "small"]
+    alone = Cell(programme="coin", dimension="shop_size", cell="chain", wallets=80, shops=1)
+    both = Cell(programme="coin", dimension="shop_size", cell="small", wallets=99, shops=1)
+    assert suppressed([cell(100), alone, both]) == ["all", "chain", "small"]
 
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=8))
@@ -85,6 +111,7 @@ def test_nothing_that_was_left_out_can_be_computed(wallets: list[int]) -> None:
             assert n in hidden
     if hidden and not total.suppressed:
         assert len(hidden) >= 2
+        assert sum(wallets[n] for n in hidden) >= WALLETS_MIN
     if total.suppressed:  # Then no sum of what is shown says what it was.
         assert all(one.suppressed or not one.wallets for one in ages)
     assert all(one.issued_yen is None for one in ages if one.suppressed)

@@ -1,6 +1,7 @@
 """``GET /office/v1/numbers``: what became of the city's money, for people who decide.
 
-What staff see is every cell; ``public`` is the form that may leave the house.
+What staff see is every cell; ``public`` is the form that may leave the house, for one row of
+periods that follow each other: two that overlap tell by their difference what few people did.
 """
 
 from datetime import date

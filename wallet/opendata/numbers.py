@@ -63,6 +63,7 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True):
         programmes: dict[str, dict[str, Any]] = {}
         for one in self.cells:
             cell = as_dict(one)
+            del cell["moved_wallets"]  # It decides what is published, and is no number of its own.
             programme, dimension = cell.pop("programme"), cell.pop("dimension")
             shown = programmes.setdefault(
                 programme, {"programme": programme, **{name: [] for name in _DIMENSIONS}}
@@ -103,8 +104,10 @@ async def count(
 ) -> Numbers:
     """Return the numbers of the days ``since`` to ``until``, from one snapshot of the ledger.
 
-    Without ``since`` from the first day on which money moved. ``public`` leaves small cells out.
-    Raises :class:`RefusedError` ``period_invalid`` and ``programme_unknown``.
+    Without ``since`` from the first day on which money moved. ``public`` leaves small cells out;
+    two such forms whose periods differ by a day still tell what was done on that day, so what is
+    published is one row of periods that follow each other. Raises :class:`RefusedError`
+    ``period_invalid`` and ``programme_unknown``.
     """
     async with snapshot(engine) as connection:
         period = await _period(connection, since, until)
@@ -144,6 +147,7 @@ async def _cells(connection: AsyncConnection, period: Period) -> list[Cell]:
             dimension="shop_size",
             cell=size,
             wallets=payers[programme, size],
+            moved_wallets=payers[programme, size],
             shops=len(taken),
             redeemed_yen=sum(taken),
         )

@@ -9,7 +9,8 @@ import msgspec
 from wallet.core.clock import JST, to_microseconds
 
 WALLETS_MIN: Final = 10
-"""A cell with fewer holders behind it is not published: starting value of the open-data page."""
+"""A cell with fewer holders behind it, or with fewer of them whose money moved, is not published:
+starting value of the open-data page."""
 
 SHOPS_MIN: Final = 3
 """With fewer shops behind a number, each of them could work out the takings of the others."""
@@ -47,13 +48,15 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """What the holders of one kind did in a period, in yen; what they hold is of its last day.
 
     ``dimension`` is ``total``, ``age``, ``area`` or ``shop_size``; of a size of shops there is only
-    what was redeemed there. A cell that is ``suppressed`` says nothing.
+    what was redeemed there. Of the ``wallets`` that hold or held money, ``moved_wallets`` are those
+    of which anything moved in the period. A cell that is ``suppressed`` says nothing.
     """
 
     programme: str
     dimension: str
     cell: str
     wallets: int | None
+    moved_wallets: int | None = None
     shops: int | None = None
     sold_sets: int | None = None
     sold_yen: int | None = None
@@ -149,12 +152,13 @@ def gini(amounts: Iterable[int]) -> float | None:
 
 
 def publish(cells: Sequence[Cell]) -> list[Cell]:
-    """Return the public form: small cells say nothing, nor does a second one of their row.
+    """Return the public form: small cells say nothing, nor do those that would give them away.
 
-    Cells of one programme and dimension add up to its total, so a single one that is missing could
-    be computed. The smallest of the others goes with it; where there is no other, the total does.
+    Cells of one programme and dimension add up to its total, so what is missing of them can be
+    computed as a sum. The smallest of the others go with it until few are behind it no more; where
+    there are not enough others, the total goes too.
     """
-    hidden: set[int] = {number for number, one in enumerate(cells) if _is_small(one)}
+    hidden: set[int] = {number for number, one in enumerate(cells) if _are_few([one])}
     groups: dict[tuple[str, str], list[int]] = {}
     totals: dict[str, int] = {}
     for number, one in enumerate(cells):
@@ -163,12 +167,13 @@ def publish(cells: Sequence[Cell]) -> list[Cell]:
         else:
             groups.setdefault((one.programme, one.dimension), []).append(number)
     for (programme, _), group in groups.items():
-        if len(hidden.intersection(group)) != 1:
-            continue
+        left_out = [n for n in group if n in hidden]
         others = [n for n in group if n not in hidden and cells[n].wallets]
-        if others:
-            hidden.add(min(others, key=lambda n: cells[n].wallets or 0))
-        else:
+        others.sort(key=lambda n: (not cells[n].moved_wallets, cells[n].wallets))
+        while others and left_out and _give_away([cells[n] for n in left_out]):
+            left_out.append(others.pop(0))
+        hidden.update(left_out)
+        if left_out and _give_away([cells[n] for n in left_out]):
             hidden.add(totals[programme])
     # A total that is hidden must not be the sum of cells that are shown.
     for (programme, _), group in groups.items():
@@ -195,10 +200,18 @@ def age_order(cell: str) -> tuple[bool, int, str]:
     return cell == UNKNOWN, int(head) if head.isdigit() else 0, cell
 
 
-def _is_small(one: Cell) -> bool:
-    """Whether so few are behind a cell that they could be told apart; nobody is nobody."""
-    few_wallets = one.wallets is not None and 0 < one.wallets < WALLETS_MIN
-    return few_wallets or (one.shops is not None and 0 < one.shops < SHOPS_MIN)
+def _are_few(cells: Sequence[Cell]) -> bool:
+    """Whether so few are behind cells that they could be told apart; nobody is nobody."""
+    return (
+        0 < sum(one.wallets or 0 for one in cells) < WALLETS_MIN
+        or 0 < sum(one.moved_wallets or 0 for one in cells) < WALLETS_MIN
+        or 0 < sum(one.shops or 0 for one in cells) < SHOPS_MIN
+    )
+
+
+def _give_away(left_out: Sequence[Cell]) -> bool:
+    """Whether the sum of cells that are left out says of one of them, or of few, what they did."""
+    return len(left_out) == 1 or _are_few(left_out)
 
 
 def _blank(one: Cell) -> Cell:

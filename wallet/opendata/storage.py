@@ -73,7 +73,8 @@ _HOLDERS: Final = text(f"""{_ENTRIES}
                                 AND code IN (:expiry, :refund)) AS expired_yen,
            -sum(amount) FILTER (WHERE is_in AND amount < 0 AND code NOT IN (:expiry, :refund)
                                 AND other IN (:clearing, :budget)) AS refunded_yen,
-           sum(amount) AS outstanding_yen
+           sum(amount) AS outstanding_yen,
+           bool_or(is_in) AS has_moved
     FROM entry GROUP BY 1, 2
 ), known AS (
     SELECT h.*, coalesce(r.area_code, 'unknown') AS area,
@@ -91,6 +92,7 @@ SELECT g.code AS programme,
             ELSE 'total' END AS dimension,
        coalesce(k.age, k.area, 'all') AS cell,
        count(k.wallet_id) AS wallets,
+       count(*) FILTER (WHERE k.has_moved) AS moved_wallets,
        coalesce(sum(k.sold_sets), 0)::bigint AS sold_sets,
        coalesce(sum(k.sold_yen), 0)::bigint AS sold_yen,
        coalesce(sum(k.issued_yen), 0)::bigint AS issued_yen,
