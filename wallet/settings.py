@@ -77,9 +77,11 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, proxies: str) -> str:
-        """Refuse a name and a star: whoever is believed is known by address."""
+        """Refuse a name, a star and every address there is: whoever is believed is known."""
         for one in proxies.split(",") if proxies else ():
-            ip_network(one.strip())
+            if not ip_network(one.strip()).prefixlen:
+                message = f"{one.strip()} is everybody"
+                raise ValueError(message)
         return proxies
 
 

@@ -55,7 +55,10 @@ async def test_only_a_trusted_proxy_says_where_a_caller_is(
     assert asked == seen
 
 
-@pytest.mark.parametrize("proxies", ["*", "proxy.example.jp", "10.0.0.0/24,", "10.0.0.1/24"])
+@pytest.mark.parametrize(
+    "proxies",
+    ["*", "proxy.example.jp", "10.0.0.0/24,", "10.0.0.1/24", "0.0.0.0/0", "10.0.0.7, ::/0"],
+)
 def test_nobody_is_trusted_by_name_or_for_all(proxies: str) -> None:
     with pytest.raises(ValidationError):
         Settings(trusted_proxies=proxies)

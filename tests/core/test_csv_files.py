@@ -14,7 +14,10 @@ def test_a_file_begins_with_a_mark_and_its_lines_end_as_windows_wants() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+81", "-1", "@SUM(A1)", "\tx", "\rx"])
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+81", "-1", "@SUM(A1)", "\tx", "\rx", "\nx", "＝1+1", "＋81", "－1", "＠SUM(A1)"],
+)
 def test_text_that_a_spreadsheet_would_compute_is_text(text: str) -> None:
     file = io.StringIO(write_csv(("a",), [(text,)]).decode("utf-8-sig"), newline="")
     assert list(csv.reader(file))[1] == [f"'{text}"]

@@ -8,7 +8,8 @@ from typing import Final
 Cell = str | int | float | None
 """Text, a number as plain digits, or nothing."""
 
-_BEGINS_A_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_BEGINS_A_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""As OWASP's page on CSV injection has them; a spreadsheet in Japanese reads full width alike."""
 
 
 def write_csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
