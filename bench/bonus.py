@@ -7,21 +7,19 @@ before, as in a city in which the campaign has begun, and no point can be spent 
 of slices draw on the same purses. At the end the points are counted.
 """
 
-import argparse
-import asyncio
 import json
 import sys
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Final
 
-import uvloop
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bench.alone import measure_alone
 from bench.city import seed_city
 from bench.processes import BenchError, say
-from bench.stage import Stage, checkpoint, open_stage
+from bench.stage import Stage, checkpoint
 from bench.till import Loader, Server, Tally, open_plane
 from wallet.core.clock import japanese_day, system_clock
 from wallet.core.database import make_engine, read, write
@@ -30,7 +28,6 @@ from wallet.ledger.bulk import bulk_teller
 from wallet.programmes.create_programme import create_programme
 from wallet.programmes.rules import Spending
 from wallet.programmes.terms import ProgrammeDraft
-from wallet.settings import read_settings
 from wallet.vouchers.issue_many import issue_many
 from wallet.vouchers.rules import IssueRequest
 
@@ -202,12 +199,11 @@ async def _count(engine: AsyncEngine, cost: BonusCost, loader: Loader) -> int:
 
 def main() -> int:
     """Measure, and print a line for people and one of JSON."""
-    parser = argparse.ArgumentParser(prog="python -m bench.bonus", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke test; no figure means much")
-    plan = QUICK if parser.parse_args().quick else FULL
-    folder = read_settings().data_directory / "bench-postgres"
-    with open_stage(folder) as stage, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        cost = runner.run(measure_bonus(stage, plan))
+    cost = measure_alone(
+        "bonus",
+        __doc__,
+        lambda stage, quick: measure_bonus(stage, QUICK if quick else FULL),
+    )
     reached = "reached" if cost.ratio() >= TARGET else "NOT reached"
     print(
         f"with a bonus on every payment the till takes {cost.ratio():.2f} of what it takes without"

@@ -6,7 +6,6 @@ that tell what they wait without it. The money is issued by the product itself, 
 asked at the end.
 """
 
-import argparse
 import asyncio
 import json
 import statistics
@@ -16,13 +15,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-import uvloop
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bench.alone import measure_alone
 from bench.city import seed_city
 from bench.generator import Result
 from bench.processes import BenchError, say
-from bench.stage import Stage, checkpoint, open_stage
+from bench.stage import Stage, checkpoint
 from bench.till import Loader, Server, open_plane
 from wallet.core.clock import MICROSECONDS, japanese_day, system_clock
 from wallet.core.database import make_engine
@@ -34,7 +33,6 @@ from wallet.programmes.expire import expire_due
 from wallet.programmes.rules import Spending
 from wallet.programmes.terms import ProgrammeDraft
 from wallet.proof import prove
-from wallet.settings import read_settings
 from wallet.vouchers.issue_many import issue_many
 from wallet.vouchers.rules import IssueRequest
 
@@ -192,12 +190,11 @@ async def _expire(engine: AsyncEngine, stage: Stage, cost: Cost) -> None:
 
 def main() -> int:
     """Measure, and print a line for people and one of JSON; 1 when the money does not add up."""
-    parser = argparse.ArgumentParser(prog="python -m bench.expiry", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke test; no figure means much")
-    quick = parser.parse_args().quick
-    folder = read_settings().data_directory / "bench-postgres"
-    with open_stage(folder) as stage, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        cost = runner.run(measure_expiry(stage, QUICK if quick else FULL))
+    cost = measure_alone(
+        "expiry",
+        __doc__,
+        lambda stage, quick: measure_expiry(stage, QUICK if quick else FULL),
+    )
     figures = cost.figures()
     is_reached = figures["expiry_s"] <= TARGET_S and figures["p99_ms_beside"] <= TARGET_P99_MS
     print(

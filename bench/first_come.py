@@ -7,7 +7,6 @@ end 500 people at once want the last few units from two processes' tellers, and 
 counted.
 """
 
-import argparse
 import asyncio
 import json
 import sys
@@ -19,13 +18,13 @@ from time import perf_counter
 from typing import Final
 from uuid import UUID
 
-import uvloop
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from bench.alone import measure_alone
 from bench.city import City, seed_city
 from bench.processes import BenchError, say
-from bench.stage import Stage, checkpoint, open_stage
+from bench.stage import Stage, checkpoint
 from wallet.core.clock import MICROSECONDS, japanese_day, system_clock
 from wallet.core.database import connect, make_engine, read, write
 from wallet.core.ids import align_id, keyed_hash, new_id, parse_public_id
@@ -306,12 +305,11 @@ async def _check(engine: AsyncEngine, code: str, *, at_least: int) -> None:
 
 def main() -> int:
     """Measure, and print a line for people and one of JSON."""
-    parser = argparse.ArgumentParser(prog="python -m bench.first_come", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke test; no figure means much")
-    plan = QUICK if parser.parse_args().quick else FULL
-    folder = read_settings().data_directory / "bench-postgres"
-    with open_stage(folder) as stage, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        found = runner.run(measure_first_come(stage, plan))
+    found = measure_alone(
+        "first_come",
+        __doc__,
+        lambda stage, quick: measure_first_come(stage, QUICK if quick else FULL),
+    )
     reached = "reached" if found.ratio >= TARGET else "NOT reached"
     print(
         f"units are reserved at {found.ratio:.2f} of the rate of payments"

@@ -7,7 +7,6 @@ is counted from the first payment to the last, so that the whole of the till's 9
 from while grants were made. Nothing but real requests and real commits.
 """
 
-import argparse
 import asyncio
 import json
 import os
@@ -22,14 +21,14 @@ from typing import Final
 from uuid import UUID, uuid4
 
 import msgspec
-import uvloop
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from bench.alone import measure_alone
 from bench.city import render_sales, seed_city
 from bench.generator import Job, Result
 from bench.processes import BenchError, cpu_s, output_of, python, say
-from bench.stage import Stage, checkpoint, open_stage
+from bench.stage import Stage, checkpoint
 from bench.till import CONNECTIONS_OPEN, Loader, Server, arrivals, open_plane
 from wallet.benefits.import_roster import Wanted, import_roster
 from wallet.benefits.queries import add_up, find_run
@@ -43,7 +42,6 @@ from wallet.people.open_wallets import NewWallet, open_wallets
 from wallet.programmes.create_programme import create_programme
 from wallet.programmes.rules import Spending
 from wallet.programmes.terms import Kind, ProgrammeDraft
-from wallet.settings import read_settings
 
 TARGET_PER_S: Final = 3_000
 
@@ -274,12 +272,11 @@ async def _approve_roster(stage: Stage, engine: AsyncEngine, wallet_ids: Sequenc
 
 def main() -> int:
     """Measure, and print a line for people and one of JSON."""
-    parser = argparse.ArgumentParser(prog="python -m bench.grants", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke test; no figure means much")
-    quick = parser.parse_args().quick
-    folder = read_settings().data_directory / "bench-postgres"
-    with open_stage(folder) as stage, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        figures = runner.run(measure_grants(stage, QUICK if quick else WHOLE))
+    figures = measure_alone(
+        "grants",
+        __doc__,
+        lambda stage, quick: measure_grants(stage, QUICK if quick else WHOLE),
+    )
     reached = "reached" if figures.beside_per_s >= TARGET_PER_S else "NOT reached"
     print(
         f"{figures.beside_per_s:,.0f} wallets/s beside a till at half load"

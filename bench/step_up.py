@@ -8,8 +8,6 @@ takes a proof as well, and, for what it is worth, against one by a code that tak
 take turns. Neither requests nor signatures are made while it is measured.
 """
 
-import argparse
-import asyncio
 import json
 import os
 import sys
@@ -21,14 +19,14 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 import msgspec
-import uvloop
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from bench.alone import measure_alone
 from bench.generator import Job, Result
 from bench.phones import Phone, make_phones
 from bench.processes import BenchError, cpu_s, output_of, python, say
-from bench.stage import Stage, open_stage
+from bench.stage import Stage
 from bench.till import Server, open_plane
 from wallet.auth.proofs import base64url
 from wallet.auth.rules import challenge_of
@@ -41,7 +39,6 @@ from wallet.merchants.register_merchants import NewMerchant, NewShop, register_m
 from wallet.programmes.create_programme import create_programme
 from wallet.programmes.rules import Spending
 from wallet.programmes.terms import ProgrammeDraft
-from wallet.settings import read_settings
 from wallet.vouchers.issue_many import issue_many
 from wallet.vouchers.rules import IssueRequest
 
@@ -327,12 +324,11 @@ def _request(path: str, body: dict[str, Any], headers: dict[str, str]) -> bytes:
 
 def main() -> int:
     """Measure, and print a line for people and one of JSON."""
-    parser = argparse.ArgumentParser(prog="python -m bench.step_up", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke test; no figure means much")
-    quick = parser.parse_args().quick
-    folder = read_settings().data_directory / "bench-postgres"
-    with open_stage(folder) as stage, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        cost = runner.run(measure_step_up(stage, phones=PHONES_QUICK if quick else PHONES))
+    cost = measure_alone(
+        "step_up",
+        __doc__,
+        lambda stage, quick: measure_step_up(stage, phones=PHONES_QUICK if quick else PHONES),
+    )
     reached = "reached" if cost.ratio <= TARGET else "NOT reached"
     print(
         f"an approved payment costs {cost.ratio:.2f} plain ones by phone"

@@ -1,23 +1,18 @@
 """The benchmark as it is called: what it prints, and what it leaves behind."""
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-import pytest
 
 from bench.report import TARGETS
+from tests.bench.commands import ROOT, environment_of
 from wallet.core import embedded
 from wallet.core.embedded.databases import run_sql
 
-ROOT = Path(__file__).parents[2]
 KEYS = {target.key for target in TARGETS} | {
     "pgbench_tps", "ledger_uniform_per_s", "ledger_hot_per_s", "till_uniform_per_s",
     "till_hot_per_s", "orm_hot_per_s", "fdatasync_us", "late_starts", "generator_cpu_share",
@@ -25,26 +20,12 @@ KEYS = {target.key for target in TARGETS} | {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def data() -> Iterator[Path]:
-    """Yield a data folder, gone again afterwards with the server in it."""
-    folder = Path(tempfile.mkdtemp(prefix="wallet-", dir="/tmp"))  # Short enough for a socket.
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        embedded.stop(data_directory=folder / "bench-postgres")
-        shutil.rmtree(folder)
-
-
 def start(data: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start the benchmark in a folder of its own, whatever database the tests use."""
-    skipped = ("DATABASE_", "WALLET_", "COVERAGE_")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(skipped)}
     return subprocess.Popen(
         (sys.executable, "-m", "bench", *arguments),
         cwd=ROOT,
-        env={**environment, "WALLET_DATA": str(data)},
+        env=environment_of(data),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,23 +4,9 @@ from functools import partial
 from typing import Final
 
 from wallet.api.wording import MONEY_IS_SAFE, MONEY_IS_SAFE_EASY, NextAction, Problem
-
-_EASY: Final = "これは 職員(しょくいん)の 画面(がめん)です。"
+from wallet.api.wording import for_staff as _staff
 
 _for_people = partial(Problem, clerk="暗証番号は聞かず、カードの窓口をご案内ください。")
-
-
-def _staff(code: str, status: int, title: str, headline: str, words: str) -> Problem:
-    """Return a problem whose words are the same for whichever colleague reads them."""
-    return Problem(
-        code=code,
-        status=status,
-        title=title,
-        headline=headline,
-        body=words,
-        easy=_EASY,
-        clerk=words,
-    )
 
 
 _HOLDERS: Final = (

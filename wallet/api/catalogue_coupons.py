@@ -1,16 +1,11 @@
 """Every "no" about coupons."""
 
-from functools import partial
 from typing import Final
 
-from wallet.api.wording import MONEY_IS_SAFE, MONEY_IS_SAFE_EASY, Problem
-
-_in_the_app = partial(
-    Problem, clerk="お客様ご本人のスマートフォンでの手続きです。番号などは聞かないでください。"
-)
+from wallet.api.wording import MONEY_IS_SAFE, MONEY_IS_SAFE_EASY, in_the_app
 
 COUPONS: Final = (
-    _in_the_app(
+    in_the_app(
         code="coupon_unknown",
         status=404,
         title="There is no such coupon",
@@ -19,7 +14,7 @@ COUPONS: Final = (
         easy="クーポンが わかりません。コードを もう一度(いちど) 見(み)て ください。"
         + MONEY_IS_SAFE_EASY,
     ),
-    _in_the_app(
+    in_the_app(
         code="coupon_over",
         status=409,
         title="The coupon cannot be used any more, or not yet",

@@ -1,20 +1,14 @@
 """Every "no" that people hear about themselves: signing in, factors, contacts, who helps whom."""
 
-from functools import partial
 from typing import Final
 
-from wallet.api.wording import NextAction, Problem
+from wallet.api.wording import NextAction, Problem, in_the_app
 
 DPOP: Final = 'DPoP algs="ES256"'
 
-_CLERK: Final = "お客様ご本人のスマートフォンでの手続きです。番号などは聞かないでください。"
 _AT_THE_COUNTER: Final = "窓口での本人確認をご案内ください。"
 _TO_BEGIN_AGAIN: Final = "もう一度はじめからお試しください。"
 _TO_BEGIN_AGAIN_EASY: Final = "もう一度(いちど) はじめから ためして ください。"
-
-
-_in_the_app = partial(Problem, clerk=_CLERK)
-"""Something between people and their phones, where a clerk has nothing to do."""
 
 
 def _again(code: str, title: str, headline: str, *, status: int = 401) -> Problem:
@@ -56,7 +50,7 @@ _SIGNED_OUT: Final = (
         clerk="お客様のアプリで、もう一度操作してもらってください。",
         scheme=DPOP,
     ),
-    _in_the_app(
+    in_the_app(
         code="credentials_wrong",
         status=401,
         title="Something of the sign-in is wrong; it is not said what",
@@ -67,7 +61,7 @@ _SIGNED_OUT: Final = (
         "新(あたら)しい 機械(きかい)では パスキーを 使(つか)って ください。",
         scheme=DPOP,
     ),
-    _in_the_app(
+    in_the_app(
         code="pin_wrong",
         status=401,
         title="The PIN is wrong",
@@ -76,7 +70,7 @@ _SIGNED_OUT: Final = (
         easy="番号(ばんごう)が ちがいます。もう一度(いちど) 入(い)れて ください。",
         scheme=DPOP,
     ),
-    _in_the_app(
+    in_the_app(
         code="passkey_refused",
         status=403,
         title="The passkey's answer was not accepted",
@@ -192,7 +186,7 @@ _IDENTITY: Final = (
         clerk=_AT_THE_COUNTER,
         next_action=NextAction.CALL_SUPPORT,
     ),
-    _in_the_app(
+    in_the_app(
         code="identity_flow_unknown",
         status=410,
         title="This visit to the identity app is over, was used, or was of another device",
@@ -234,7 +228,7 @@ _IDENTITY: Final = (
 )
 
 _CONTACTS: Final = (
-    _in_the_app(
+    in_the_app(
         code="contact_invalid",
         status=422,
         title="This is no e-mail address or telephone number that a code could be sent to",
@@ -242,7 +236,7 @@ _CONTACTS: Final = (
         body="書き方が正しくないようです。もう一度入力してください。",
         easy="書(か)き方(かた)が ちがいます。もう一度(いちど) 入(い)れて ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="contact_code_wrong",
         status=422,
         title="The code is wrong, used, too old, or was never sent",
@@ -252,7 +246,7 @@ _CONTACTS: Final = (
         easy="コードが ちがいます。もう一度(いちど) 入(い)れて ください。"
         "新(あたら)しい コードも 送(おく)れます。",
     ),
-    _in_the_app(
+    in_the_app(
         code="contact_in_use",
         status=409,
         title="The contact has become somebody else's in between",
@@ -265,7 +259,7 @@ _CONTACTS: Final = (
 )
 
 _DEVICES: Final = (
-    _in_the_app(
+    in_the_app(
         code="factor_missing",
         status=422,
         title="The device has neither a second key nor a PIN",
@@ -273,7 +267,7 @@ _DEVICES: Final = (
         body="指紋・顔・画面ロックを使うか、6けたの暗証番号を決めてください。",
         easy="番号(ばんごう)を きめて ください。6けた です。",
     ),
-    _in_the_app(
+    in_the_app(
         code="device_key_invalid",
         status=422,
         title="A key is no point of P-256, or the second key has not signed the first one",
@@ -282,7 +276,7 @@ _DEVICES: Final = (
         easy="アプリを 新(あたら)しく して ください。",
         next_action=NextAction.UPDATE_APP,
     ),
-    _in_the_app(
+    in_the_app(
         code="device_key_taken",
         status=409,
         title="The device is enrolled already, or was revoked; sign in, or make a new key",
@@ -291,7 +285,7 @@ _DEVICES: Final = (
         easy="この スマホは もう 登録(とうろく)して います。サインインして ください。",
         next_action=NextAction.SIGN_IN,
     ),
-    _in_the_app(
+    in_the_app(
         code="devices_too_many",
         status=409,
         title="The account has as many devices as it may have",
@@ -299,7 +293,7 @@ _DEVICES: Final = (
         body="使っていない端末を外してから、もう一度お試しください。",
         easy="スマホが 多(おお)すぎます。使(つか)わない ものを 外(はず)して ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="device_unknown",
         status=404,
         title="The account has no such device",
@@ -307,7 +301,7 @@ _DEVICES: Final = (
         body="一覧を開き直してください。",
         easy="スマホが ありません。もう一度(いちど) 見(み)て ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="invitation_unknown",
         status=404,
         title="The invitation is unknown, used, withdrawn or too old",
@@ -318,7 +312,7 @@ _DEVICES: Final = (
 )
 
 _FACTORS: Final = (
-    _in_the_app(
+    in_the_app(
         code="pin_malformed",
         status=422,
         title="A PIN has six digits",
@@ -326,7 +320,7 @@ _FACTORS: Final = (
         body="6けたの数字で入力してください。",
         easy="番号(ばんごう)は 6けた です。",
     ),
-    _in_the_app(
+    in_the_app(
         code="pin_weak",
         status=422,
         title="The PIN is among the first that a thief would try",
@@ -334,7 +328,7 @@ _FACTORS: Final = (
         body="続き番号、同じ数字、電話番号などは使えません。",
         easy="その 番号(ばんごう)は あぶない です。別(べつ)の 番号に して ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="otp_wrong",
         status=422,
         title="The code of the authenticator app is wrong or was used",
@@ -342,7 +336,7 @@ _FACTORS: Final = (
         body="認証アプリに表示されている、いまのコードを入力してください。",
         easy="コードが ちがいます。いまの コードを 入(い)れて ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="totp_unknown",
         status=404,
         title="The account has no authenticator app",
@@ -350,7 +344,7 @@ _FACTORS: Final = (
         body="一覧を開き直してください。",
         easy="認証(にんしょう)アプリが ありません。",
     ),
-    _in_the_app(
+    in_the_app(
         code="passkey_known",
         status=409,
         title="The passkey is somebody's already, or the account has as many as it may have",
@@ -358,7 +352,7 @@ _FACTORS: Final = (
         body="別のパスキーを使うか、使っていないパスキーを外してください。",
         easy="この パスキーは 使(つか)えません。別(べつ)の ものを 使って ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="passkey_unknown",
         status=404,
         title="The account has no such passkey",
@@ -366,7 +360,7 @@ _FACTORS: Final = (
         body="一覧を開き直してください。",
         easy="パスキーが ありません。もう一度(いちど) 見(み)て ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="password_unusable",
         status=422,
         title="The password is too long or has characters that cannot be typed",
@@ -374,7 +368,7 @@ _FACTORS: Final = (
         body="128文字までの、ふつうの文字で決めてください。",
         easy="その パスワードは 使(つか)えません。別(べつ)の ものに して ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="password_too_short",
         status=422,
         title="The password is too short",
@@ -382,7 +376,7 @@ _FACTORS: Final = (
         body="長いことばをいくつか並べると、覚えやすく安全です。",
         easy="パスワードが 短(みじか)い です。もっと 長(なが)く して ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="password_leaked",
         status=422,
         title="The password is on a list of leaked ones",
@@ -390,7 +384,7 @@ _FACTORS: Final = (
         body="ほかのサービスから流出したパスワードの一覧にあります。別のものにしてください。",
         easy="その パスワードは あぶない です。別(べつ)の ものに して ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="password_guessable",
         status=422,
         title="The password is easily guessed, or is about its owner",
@@ -411,7 +405,7 @@ _PEOPLE: Final = (
         easy="マイナンバーは 書(か)かないで ください。どこにも のこして いません。",
         clerk="マイナンバーは受け取らないでください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="request_invalid",
         status=422,
         title="A field is missing, unknown or out of its range",
@@ -420,7 +414,7 @@ _PEOPLE: Final = (
         easy="アプリを 新(あたら)しく して ください。まだ 何(なに)も 変(か)わって いません。",
         next_action=NextAction.UPDATE_APP,
     ),
-    _in_the_app(
+    in_the_app(
         code="wallet_unknown",
         status=404,
         title="The caller has no such wallet",
@@ -428,7 +422,7 @@ _PEOPLE: Final = (
         body="一覧を開き直してください。",
         easy="さいふが ありません。もう一度(いちど) 見(み)て ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="helper_unknown",
         status=404,
         title="The caller has no such helper, and helps nobody by that name",
@@ -436,7 +430,7 @@ _PEOPLE: Final = (
         body="一覧を開き直してください。",
         easy="手伝(てつだ)う 人(ひと)が いません。もう一度(いちど) 見(み)て ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="helper_limits",
         status=422,
         title="The limits are more than a helper may have; see limit_yen and day_yen",
@@ -444,7 +438,7 @@ _PEOPLE: Final = (
         body="1回{limit_yen:,}円までの金額を選んでください。",
         easy="お金が 多(おお)すぎます。1回に {limit_yen:,}円 まで です。",
     ),
-    _in_the_app(
+    in_the_app(
         code="helper_not_proven",
         status=403,
         title="A visitor, and whoever is frozen, helps nobody",
@@ -452,7 +446,7 @@ _PEOPLE: Final = (
         body="画面ロックか暗証番号を登録してから、もう一度お試しください。",
         easy="まだ 手伝(てつだ)う ことが できません。番号(ばんごう)を きめて ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="helper_of_self",
         status=409,
         title="Nobody is a helper of their own wallet",
@@ -460,7 +454,7 @@ _PEOPLE: Final = (
         body="招待は、手伝ってくれる方のスマートフォンで開いてもらってください。",
         easy="これは あなたの さいふ です。手伝(てつだ)う 人(ひと)が 開(ひら)いて ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="helpers_too_many",
         status=409,
         title="The wallet, or the helper, has as many as there may be",

@@ -1,22 +1,17 @@
 """Every "no" about gifts, civic events, steps, exchanges and charges, and about shops' takings."""
 
-from functools import partial
 from typing import Final
 
 from wallet.api.wording import (
     MONEY_IS_SAFE,
     MONEY_IS_SAFE_EASY,
     NextAction,
-    Problem,
     for_staff,
-)
-
-_in_the_app = partial(
-    Problem, clerk="お客様ご本人のスマートフォンでの手続きです。番号などは聞かないでください。"
+    in_the_app,
 )
 
 _GIFTS: Final = (
-    _in_the_app(
+    in_the_app(
         code="gift_not_allowed",
         status=403,
         title="This money may not be given to others",
@@ -24,7 +19,7 @@ _GIFTS: Final = (
         body="送れるのは、送ることができる制度の、ご自分で購入したお金だけです。" + MONEY_IS_SAFE,
         easy="この お金(かね)は 人(ひと)に 送(おく)れません。" + MONEY_IS_SAFE_EASY,
     ),
-    _in_the_app(
+    in_the_app(
         code="gift_receiver_unknown",
         status=404,
         title="Nobody who can be given money has this support code",
@@ -33,7 +28,7 @@ _GIFTS: Final = (
         easy="相手(あいて)が わかりません。番号(ばんごう)を もう一度(いちど) 見(み)て ください。"
         + MONEY_IS_SAFE_EASY,
     ),
-    _in_the_app(
+    in_the_app(
         code="gift_receiver_full",
         status=409,
         title="The receiver cannot take this much more",
@@ -41,7 +36,7 @@ _GIFTS: Final = (
         body="金額を減らすか、日をあらためてお試しください。" + MONEY_IS_SAFE,
         easy="相手(あいて)は これより 多(おお)く もらえません。" + MONEY_IS_SAFE_EASY,
     ),
-    _in_the_app(
+    in_the_app(
         code="gift_not_for_tier",
         status=403,
         title="The person's tier neither gives nor is given",
@@ -49,7 +44,7 @@ _GIFTS: Final = (
         body="本人の確認をすると、できるようになります。" + MONEY_IS_SAFE,
         easy="あなたか どうか 確認(かくにん)すると できます。" + MONEY_IS_SAFE_EASY,
     ),
-    _in_the_app(
+    in_the_app(
         code="gift_cooling_off",
         status=403,
         title="How the person signs in was changed less than twelve hours ago",
@@ -58,7 +53,7 @@ _GIFTS: Final = (
         + MONEY_IS_SAFE,
         easy="12時間(じかん) 送(おく)れません。すこし 待(ま)って ください。" + MONEY_IS_SAFE_EASY,
     ),
-    _in_the_app(
+    in_the_app(
         code="gift_to_self",
         status=409,
         title="The gift is the caller's own",
@@ -66,7 +61,7 @@ _GIFTS: Final = (
         body="やめるときは、送った方の画面で取り消してください。" + MONEY_IS_SAFE,
         easy="じぶんには 送(おく)れません。" + MONEY_IS_SAFE_EASY,
     ),
-    _in_the_app(
+    in_the_app(
         code="gift_limit_transfer",
         status=402,
         title="The amount is above the limit of one gift",
@@ -74,7 +69,7 @@ _GIFTS: Final = (
         body="1回に送れるのは{limit_yen:,}円までです。" + MONEY_IS_SAFE,
         easy="1回に {limit_yen:,}円 まで 送(おく)れます。" + MONEY_IS_SAFE_EASY,
     ),
-    _in_the_app(
+    in_the_app(
         code="gift_limit_daily",
         status=402,
         title="The amount is above what is left of today's limit",
@@ -82,7 +77,7 @@ _GIFTS: Final = (
         body="1日の上限は{limit_yen:,}円で、今日はあと{left_yen:,}円送れます。" + MONEY_IS_SAFE,
         easy="今日(きょう)は あと {left_yen:,}円 送(おく)れます。" + MONEY_IS_SAFE_EASY,
     ),
-    _in_the_app(
+    in_the_app(
         code="gift_limit_monthly",
         status=402,
         title="The amount is above what is left of this month's limit",
@@ -90,7 +85,7 @@ _GIFTS: Final = (
         body="1か月の上限は{limit_yen:,}円で、今月はあと{left_yen:,}円送れます。" + MONEY_IS_SAFE,
         easy="今月(こんげつ)は あと {left_yen:,}円 送(おく)れます。" + MONEY_IS_SAFE_EASY,
     ),
-    _in_the_app(
+    in_the_app(
         code="balance_limit",
         status=409,
         title="The wallet cannot hold this much more",
@@ -99,7 +94,7 @@ _GIFTS: Final = (
         + MONEY_IS_SAFE,
         easy="あと {left_yen:,}円 まで もらえます。使(つか)って から ためして ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="holder_not_eligible",
         status=403,
         title="The programme is not for this person",
@@ -108,7 +103,7 @@ _GIFTS: Final = (
         + MONEY_IS_SAFE,
         easy="この 制度(せいど)は 使(つか)えません。" + MONEY_IS_SAFE_EASY,
     ),
-    _in_the_app(
+    in_the_app(
         code="gift_code_unknown",
         status=404,
         title="There is no gift of this code",
@@ -116,7 +111,7 @@ _GIFTS: Final = (
         body="送った方に、コードをもう一度ご確認ください。",
         easy="コードが ちがいます。もう一度(いちど) 見(み)て ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="gift_over",
         status=410,
         title="The gift was claimed or cancelled, or its code has run out",
@@ -125,7 +120,7 @@ _GIFTS: Final = (
         "受け取られなかったお金は、送った方に戻っています。",
         easy="もう もらえません。お金(かね)は 送(おく)った 人(ひと)に 戻(もど)ります。",
     ),
-    _in_the_app(
+    in_the_app(
         code="gift_claimed",
         status=409,
         title="The gift was claimed before it was cancelled",
@@ -134,7 +129,7 @@ _GIFTS: Final = (
         easy="もう 相手(あいて)が もらいました。こまったら 電話(でんわ)して ください。{phone}",
         next_action=NextAction.CALL_SUPPORT,
     ),
-    _in_the_app(
+    in_the_app(
         code="gift_on_hold",
         status=423,
         title="The giver's account is frozen",
@@ -142,7 +137,7 @@ _GIFTS: Final = (
         body="安全のため、この贈りものを止めています。送った方にご確認ください。",
         easy="いま 止(と)めて います。送(おく)った 人(ひと)に 聞(き)いて ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="gift_unknown",
         status=404,
         title="The caller has given no such gift",
@@ -153,7 +148,7 @@ _GIFTS: Final = (
 )
 
 _EARNING: Final = (
-    _in_the_app(
+    in_the_app(
         code="event_code_unknown",
         status=404,
         title="The city has made no such code",
@@ -161,7 +156,7 @@ _EARNING: Final = (
         body="会場のコードを、もう一度読み取ってください。",
         easy="コードが わかりません。もう一度(いちど) 読(よ)んで ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="event_code_used",
         status=409,
         title="Somebody has used this code before",
@@ -169,7 +164,7 @@ _EARNING: Final = (
         body="コードは1人1回だけ使えます。会場の係の人に、新しいコードをお聞きください。",
         easy="この コードは もう 使(つか)いました。新(あたら)しい コードを もらって ください。",
     ),
-    _in_the_app(
+    in_the_app(
         code="event_code_not_today",
         status=410,
         title="The code is for another day",
@@ -177,7 +172,7 @@ _EARNING: Final = (
         body="コードは、行事に参加した日にだけ使えます。",
         easy="今日(きょう)の コード では ありません。",
     ),
-    _in_the_app(
+    in_the_app(
         code="event_attended",
         status=409,
         title="The person has earned this event's points today",
@@ -185,7 +180,7 @@ _EARNING: Final = (
         body="同じ行事のポイントは、1日に1回です。",
         easy="今日(きょう)は もう もらいました。",
     ),
-    _in_the_app(
+    in_the_app(
         code="event_closed",
         status=410,
         title="The event is not being held now",
@@ -193,7 +188,7 @@ _EARNING: Final = (
         body="終わったか、まだ始まっていません。",
         easy="いま 受(う)け付(つ)けて いません。",
     ),
-    _in_the_app(
+    in_the_app(
         code="event_full",
         status=409,
         title="As many have come as points were set aside for",
@@ -201,7 +196,7 @@ _EARNING: Final = (
         body="ご参加ありがとうございます。この行事のポイントは、定員の方にお配りしました。",
         easy="もう ポイントが ありません。来(き)て くれて ありがとう ございます。",
     ),
-    _in_the_app(
+    in_the_app(
         code="points_over",
         status=410,
         title="The programme's last day has passed",
@@ -209,7 +204,7 @@ _EARNING: Final = (
         body="新しくは受け取れません。",
         easy="この ポイントは 終(お)わりました。",
     ),
-    _in_the_app(
+    in_the_app(
         code="points_exhausted",
         status=409,
         title="The budget is used up",
@@ -217,7 +212,7 @@ _EARNING: Final = (
         body="ご利用ありがとうございます。予定していた分をすべてお配りしました。",
         easy="もう ポイントが ありません。",
     ),
-    _in_the_app(
+    in_the_app(
         code="steps_not_counted",
         status=404,
         title="Steps earn nothing of this money now",
@@ -225,7 +220,7 @@ _EARNING: Final = (
         body="歩数でもらえるポイントは、アプリの一覧で確認できます。",
         easy="いま 歩(ある)いても ポイントは ありません。",
     ),
-    _in_the_app(
+    in_the_app(
         code="steps_not_today",
         status=422,
         title="Only today's steps count",
@@ -233,7 +228,7 @@ _EARNING: Final = (
         body="過ぎた日の歩数は、あとから送れません。",
         easy="今日(きょう)の 歩数(ほすう)だけ 送(おく)れます。",
     ),
-    _in_the_app(
+    in_the_app(
         code="steps_other_device",
         status=409,
         title="Another phone of the person's counts today",
@@ -241,7 +236,7 @@ _EARNING: Final = (
         body="歩数は1日に1台の端末で数えます。明日からこの端末で数えられます。",
         easy="今日(きょう)は 別(べつ)の 機械(きかい)で 数(かぞ)えて います。",
     ),
-    _in_the_app(
+    in_the_app(
         code="exchange_not_allowed",
         status=403,
         title="This money may not become that one",
@@ -249,7 +244,7 @@ _EARNING: Final = (
         body="交換できる組み合わせは、アプリの一覧で確認できます。" + MONEY_IS_SAFE,
         easy="この 交換(こうかん)は できません。" + MONEY_IS_SAFE_EASY,
     ),
-    _in_the_app(
+    in_the_app(
         code="exchange_too_small",
         status=422,
         title="The amount would not bring a single yen",
@@ -260,7 +255,7 @@ _EARNING: Final = (
 )
 
 _CHARGES: Final = (
-    _in_the_app(
+    in_the_app(
         code="charge_not_allowed",
         status=403,
         title="This money is not charged",
@@ -268,7 +263,7 @@ _CHARGES: Final = (
         body="チャージできるのは地域コインです。商品券は販売の画面からお求めください。",
         easy="この お金(かね)は チャージ できません。",
     ),
-    _in_the_app(
+    in_the_app(
         code="charge_first_card",
         status=402,
         title="The first charge by card is above its limit",
@@ -277,7 +272,7 @@ _CHARGES: Final = (
         "安全のための上限です。コンビニや銀行振込では、この上限はありません。",
         easy="はじめは {limit_yen:,}円 まで です。いま あと {left_yen:,}円 できます。",
     ),
-    _in_the_app(
+    in_the_app(
         code="charge_cooling_off",
         status=403,
         title="How the person signs in was changed less than twelve hours ago",

@@ -1,11 +1,10 @@
 """The document of staff's doors: who may call, and what any of them may refuse with."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from fastapi import FastAPI
 
-from wallet.api.openapi import PROBLEM_SCHEMA, Responses
+from wallet.api.openapi import PROBLEM_SCHEMA, Responses, document_with
 from wallet.api.problems import MEDIA_TYPE
 
 _MEANINGS: Final = {
@@ -38,14 +37,7 @@ ANYBODY: Final[dict[str, Any]] = {"security": []}
 
 def describe_office(application: FastAPI) -> None:
     """Have the application's document name the problems and the session that its doors ask for."""
-    generated: Callable[[], dict[str, Any]] = application.openapi
-
-    def document() -> dict[str, Any]:
-        if application.openapi_schema is None:
-            application.openapi_schema = _complete(generated())
-        return application.openapi_schema
-
-    application.openapi = document  # type: ignore[method-assign] # FastAPI documents this way
+    document_with(application, _complete)
 
 
 def _complete(document: dict[str, Any]) -> dict[str, Any]:

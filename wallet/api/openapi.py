@@ -168,6 +168,13 @@ def by_status(responses: Responses) -> dict[str, Any]:
 
 def describe(application: FastAPI) -> None:
     """Have the application serve the whole document, the hot door included."""
+    document_with(application, complete)
+
+
+def document_with(
+    application: FastAPI, complete: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    """Have the application serve the document that ``complete`` makes of FastAPI's, made once."""
     generated: Callable[[], dict[str, Any]] = application.openapi
 
     def document() -> dict[str, Any]:

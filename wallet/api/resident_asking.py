@@ -42,7 +42,7 @@ ProgrammeCode = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 KEYED: Final[dict[str, Any]] = {"parameters": [IDEMPOTENCY_KEY]}
 """Of the document of doors that take a key."""
 
-_STEP_UP: Final = {
+STEP_UP: Final = {
     "name": "Step-Up",
     "in": "header",
     "required": False,
@@ -51,7 +51,7 @@ _STEP_UP: Final = {
     "schema": {"type": "string", "pattern": "^chl_[0-9a-f]{32}$"},
 }
 
-CONFIRMED: Final[dict[str, Any]] = {"parameters": [IDEMPOTENCY_KEY, _STEP_UP]}
+CONFIRMED: Final[dict[str, Any]] = {"parameters": [IDEMPOTENCY_KEY, STEP_UP]}
 """Of the document of doors that take a key, and may ask for more than the phone."""
 
 

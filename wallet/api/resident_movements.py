@@ -1,14 +1,12 @@
 """``/app/v1/movements``: whatever came into a wallet and went out of it, and why."""
 
 import base64
-import binascii
 from datetime import date, datetime
 from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 
-from wallet.api.problems import ProblemError
 from wallet.api.resident import AnyResident, AppAnswer, AppRoute, documented, rooms_of
 from wallet.api.resident_read import reach_of
 from wallet.core.clock import to_datetime
@@ -22,8 +20,8 @@ from wallet.programmes.movements import (
 router = APIRouter(prefix="/app/v1", route_class=AppRoute)
 
 _TIME_BYTES: Final = 8
-_CURSOR_BYTES: Final = 24
 _CURSOR: Final = r"^[A-Za-z0-9_-]{32}$"
+"""Base64url of 24 bytes: the time, then the transfer."""
 
 
 class MovementAnswer(AppAnswer):
@@ -97,11 +95,6 @@ def _cursor(position: Position) -> str:
 
 def _read_cursor(cursor: str) -> Position:
     """Return the place in the list; any cursor of the right form is one, whoever made it."""
-    try:
-        place = base64.urlsafe_b64decode(cursor)
-    except binascii.Error:
-        raise ProblemError("request_invalid") from None
-    if len(place) != _CURSOR_BYTES:
-        raise ProblemError("request_invalid")
+    place = base64.urlsafe_b64decode(cursor)
     at_us = int.from_bytes(place[:_TIME_BYTES], "big")
     return Position(min(at_us, 2**63 - 1), UUID(bytes=place[_TIME_BYTES:]))

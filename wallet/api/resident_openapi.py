@@ -3,7 +3,7 @@
 Those are :mod:`wallet.api.resident_pay`; their schemas come from the types they decode.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
@@ -16,12 +16,14 @@ from wallet.api.openapi import (
     Responses,
     by_status,
     component,
+    document_with,
     portable,
     problems,
 )
 from wallet.api.render import ReceiptBody
 from wallet.api.render_status import StatusBody
 from wallet.api.resident import documented
+from wallet.api.resident_asking import STEP_UP
 from wallet.api.resident_identity import PUBLIC
 from wallet.api.resident_pay import (
     PAY_PATH,
@@ -47,14 +49,6 @@ _SCHEMES: Final = {
     },
 }
 
-_STEP_UP: Final = {
-    "name": "Step-Up",
-    "in": "header",
-    "required": False,
-    "description": "The challenge that was passed for this payment; the rest as it was, the"
-    " Idempotency-Key included.",
-    "schema": _CHALLENGE_ID,
-}
 _REPLAYED: Final = {"Idempotent-Replayed": {"schema": _STRING, "description": "true for a repeat"}}
 _REFUSED: Final = (400, 403, 404, 408, 413, 415, 429)
 _DECLINED: Final = (402, 409, 410, 423)
@@ -62,14 +56,7 @@ _DECLINED: Final = (402, 409, 410, 423)
 
 def describe_resident(application: FastAPI) -> None:
     """Have the application's document name every door, and who may come through it."""
-    generated: Callable[[], dict[str, Any]] = application.openapi
-
-    def document() -> dict[str, Any]:
-        if application.openapi_schema is None:
-            application.openapi_schema = _complete(generated())
-        return application.openapi_schema
-
-    application.openapi = document  # type: ignore[method-assign] # FastAPI documents this way
+    document_with(application, _complete)
 
 
 def _complete(document: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +89,7 @@ def _pay_operation() -> dict[str, Any]:
         " will do. Pass it at `/challenges/{challenge_id}/respond`, then send the same again with"
         " the challenge in `Step-Up`. A repeat gets the same answer, a declined one too.",
         "operationId": "pay_shop",
-        "parameters": [IDEMPOTENCY_KEY, _STEP_UP],
+        "parameters": [IDEMPOTENCY_KEY, STEP_UP],
         "requestBody": _body({"$ref": REF.format(name="PayByPhoneBody")}),
         "responses": _responses({201: {**paid, "headers": _REPLAYED}}, _DECLINED),
     }

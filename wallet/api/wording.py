@@ -1,6 +1,7 @@
 """What a problem is made of, for the parts of the catalogue."""
 
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -44,6 +45,11 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_s: int | None = None
     scheme: str = 'Bearer realm="wallet"'
 
+
+in_the_app: Final = partial(
+    Problem, clerk="お客様ご本人のスマートフォンでの手続きです。番号などは聞かないでください。"
+)
+"""Something between people and their phones, where a clerk has nothing to do."""
 
 _EASY_FOR_STAFF: Final = "これは 職員(しょくいん)の 画面(がめん)です。"
 
