@@ -32,6 +32,17 @@ def test_the_numbers_are_told_in_every_form(shell: Shell, secrets: dict[str, Any
     assert (told["public"], told["since"]) == (True, "2026-01-01")
 
 
+def test_a_narrow_terminal_shows_whole_numbers(shell: Shell, secrets: dict[str, Any]) -> None:
+    assert secrets
+    report = shell.run("numbers", COLUMNS="60").stdout
+    totals = [one["total"] for one in shell.json("numbers")["programmes"]]
+    assert totals
+    for total in totals:
+        assert f"{total['issued_yen']:,}" in report
+        assert f"{total['outstanding_yen']:,}" in report
+    assert "…" not in report
+
+
 def test_a_period_that_ends_before_it_begins_is_refused(shell: Shell) -> None:
     done = shell.run("numbers", "--since", "2026-11-25", "--until", "2026-11-24")
     assert done.returncode == 1

@@ -3,9 +3,12 @@
 import json
 import sys
 from datetime import date, datetime
-from typing import Annotated
+from itertools import groupby
+from typing import Annotated, Final
 
 import typer
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from wallet.cli.shell import JsonOption, console, with_engine
@@ -18,15 +21,16 @@ DayOption = Annotated[
     datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day in Japan, included")
 ]
 
-_FIELDS = (
+_FIELDS: Final = (
     "sold_sets",
-    "sold_yen",
     "issued_yen",
     "redeemed_yen",
     "expired_yen",
     "refunded_yen",
     "outstanding_yen",
 )
+_HEADINGS: Final = ("sets", "issued", "redeemed", "expired", "refunded", "outstanding")
+_WIDTH_MAX: Final = 500
 
 
 def numbers_command(
@@ -66,22 +70,32 @@ def _day(moment: datetime | None) -> date | None:
 
 
 def _show(numbers: Numbers) -> None:
-    """Print the numbers for people: a table of cells, then one of measures."""
+    """Print the numbers for people: a table of cells for each programme, then one of measures."""
     period = f"{numbers.period.since} – {numbers.period.until}"
-    cells = Table(title=f"Yen by programme, {period}", title_justify="left")
-    for name in ("programme", "cell", "wallets", *(field.split("_")[0] for field in _FIELDS)):
-        cells.add_column(name, justify="left" if name in {"programme", "cell"} else "right")
-    for one in numbers.cells:
-        cells.add_row(one.programme, f"{one.dimension} {one.cell}", *_amounts(one))
-    console.print(cells)
-    measures = Table(title=f"Circulation, {period}", title_justify="left")
-    names = Circulation.__struct_fields__
-    for name in ("programme", *names):
-        measures.add_column(name.replace("_", " "), justify="right")
-    for programme, measured in numbers.circulation.items():
-        row = (_number(getattr(measured, name)) for name in names)
-        measures.add_row(programme or "all", *row)
-    console.print(measures)
+    for programme, cells in groupby(numbers.cells, key=lambda one: one.programme):
+        table = _table(f"{programme}, {period}, yen", "", "wallets", *_HEADINGS)
+        for one in cells:
+            table.add_row(f"{one.dimension} {one.cell}", *_amounts(one))
+        _print(table)
+    circulation = numbers.circulation
+    table = _table(f"Circulation, {period}", "", *(code or "all" for code in circulation))
+    for name in Circulation.__struct_fields__:
+        row = (_number(getattr(measured, name)) for measured in circulation.values())
+        table.add_row(name.replace("_", " "), *row)
+    _print(table)
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+    return table
+
+
+def _print(table: Table) -> None:
+    """Print a table as wide as it is: half a number is worse than a line that wraps."""
+    needed = Measurement.get(console, console.options.update(max_width=_WIDTH_MAX), table).maximum
+    Console(width=max(console.width, needed)).print(table, "")
 
 
 def _amounts(one: Cell) -> list[str]:
