@@ -119,6 +119,8 @@ async def run(stage: Stage, plan: Plan, *, parts: frozenset[str]) -> Measured:
         gc.freeze()
         await _take_turns(stage, plan, measured)
         if measured.till is not None:
+            # Pages that the yardstick has left dirty would be flushed while payments are timed.
+            await checkpoint(stage)
             await _finish_till(plan, measured, measured.till)
     say("closing the books")
     measured.books = await close_books(
