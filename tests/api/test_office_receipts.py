@@ -25,6 +25,7 @@ from tests.servers import Database
 from wallet.core.clock import TestClock
 from wallet.core.database import write
 from wallet.core.ids import public_id
+from wallet.core.scrub import contains_personal
 from wallet.ledger.teller import Teller
 from wallet.proof import prove
 from wallet.receipts.note_receipt import ReceiptNoted
@@ -230,6 +231,17 @@ async def test_a_sale_is_opened_changed_and_listed(till: Till) -> None:
     entries = await till.counter.trail()
     first = next(entry["details"] for entry in entries if entry["action"] == "sale.open")
     assert first == {"programme": "voucher", "units_total": 50}
+
+
+@pytest.mark.parametrize("typed", ["090-1234-5678", "mail@example.jp", "123456789018", "%E3%81%82"])
+async def test_what_looks_like_a_person_is_refused_and_stays_out_of_the_trail(
+    till: Till, typed: str
+) -> None:
+    clerk = await till.counter.seat("programme_clerk")
+    problem_of(await put(clerk, typed), "programme_unknown")
+    entry = (await till.counter.trail())[-1]
+    assert (entry["action"], entry["outcome"]) == ("sale.open", "refused")
+    assert not contains_personal(str(entry["details"]))
 
 
 async def test_a_sale_that_cannot_be_says_why(till: Till) -> None:

@@ -62,6 +62,7 @@ def test_a_budget_is_the_premium_on_every_set_as_far_as_it_is_this_programmes() 
     [
         (draft(code="Spring 2026"), "code:"),
         (draft(code=""), "code:"),
+        (draft(code="090-1234-5678"), "code:"),
         (draft(name="  "), "name:"),
         (draft(name="券" * 81), "name:"),
         (draft(spending=spending(last_day=date(2025, 12, 31))), "spending.last_day: 2025-12-31"),

@@ -35,7 +35,7 @@ from wallet.core.clock import Clock
 from wallet.core.database import write
 from wallet.core.ids import parse_public_id, public_id
 from wallet.core.refusals import Refusal, RefusedError
-from wallet.ops.audit import Entry, append, append_refused, origin_of
+from wallet.ops.audit import Entry, append, append_refused, may_keep, origin_of
 from wallet.people.counter_queries import stand_by
 
 PLANE: Final = "office"
@@ -155,9 +155,19 @@ class Acting(msgspec.Struct, frozen=True, kw_only=True):
         subject: str | None = None,
         reason: str | None = None,
     ) -> NoReturn:
-        """Note a refusal in the trail, and raise it as what the caller is told."""
+        """Note a refusal in the trail, and raise it as what the caller is told.
+
+        Facts may repeat what the caller has typed. What of it the trail never keeps is left out,
+        for a refusal that cannot be noted would be one that nobody hears of.
+        """
+        if subject is not None and not may_keep(subject):
+            subject = None
         entry = self.entry(action, subject=subject, reason=reason)
-        facts = {name: fact for name, fact in refusal.facts.items() if type(fact) in {int, str}}
+        facts = {
+            name: fact
+            for name, fact in refusal.facts.items()
+            if type(fact) in {int, str} and may_keep(fact)
+        }
         noted = msgspec.structs.replace(entry, details={"code": refusal.code, **facts})
         await append_refused(self.office.engine, entry=noted, now_us=self.now_us)
         raise ProblemError(refusal.code, **refusal.facts)

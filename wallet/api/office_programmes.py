@@ -44,12 +44,12 @@ from wallet.ops.queries import Stop, find_open_stop
 from wallet.people.rules import Tier
 from wallet.people.tiers import tiers
 from wallet.programmes import base_date, draft_queries, write_drafts
+from wallet.programmes.basics import is_code
 from wallet.programmes.check import purchase_limits
 from wallet.programmes.draft_queries import Draft, Line, Standing
 from wallet.programmes.legal import open_findings
 from wallet.programmes.legal_settings import legal_settings
 from wallet.programmes.life import DraftState
-from wallet.programmes.problems import CODE_FORMAT
 from wallet.programmes.read_drafts import read_draft
 
 router = APIRouter(prefix="/office/v1", tags=["staff: programmes"], responses=REFUSALS)
@@ -305,7 +305,7 @@ async def _engaged(connection: AsyncConnection, code: str) -> Stop:
 
 def _checked(code: str) -> str:
     """Return the code in a path; whatever could be none belongs to nothing."""
-    if not CODE_FORMAT.fullmatch(code):
+    if not is_code(code):
         raise ProblemError("programme_unknown")
     return code
 

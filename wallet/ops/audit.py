@@ -148,6 +148,15 @@ def fit(entry: Entry) -> Entry:
     return msgspec.structs.replace(entry, reason=own_words(entry.reason))
 
 
+def may_keep(value: int | str) -> bool:
+    """Whether the trail takes the value as a detail or a subject, whoever has typed it."""
+    try:
+        _check_detail("value", value)
+    except UnfitEntryError:
+        return False
+    return True
+
+
 def own_words(reason: str | None, *, characters_max: int = REASON_CHARACTERS_MAX) -> str | None:
     """Return what somebody wrote as it may be kept: scrubbed, bounded, None when empty.
 

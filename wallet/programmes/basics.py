@@ -1,11 +1,24 @@
 """What programmes are spoken of in: who paid, where money goes, what a set is, what a shop is."""
 
+import re
 from datetime import date
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
+
+from wallet.core.scrub import contains_personal
+
+_CODE: Final = re.compile(r"[a-z0-9-]{1,64}")
+
+
+def is_code(text: str) -> bool:
+    """Whether a programme, campaign, list, bonus or coupon may be named so.
+
+    Such names stand in the audit trail, so none looks like a telephone number or a My Number.
+    """
+    return _CODE.fullmatch(text) is not None and not contains_personal(text)
 
 
 class Funding(StrEnum):

@@ -5,7 +5,6 @@ of its ``target`` programme, the same one by default, into a purse of free money
 amount, a shop and a moment go in; yen come out.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time
 from typing import Final, Literal, Protocol, TypeVar
@@ -13,14 +12,12 @@ from uuid import UUID
 
 import msgspec
 
-from wallet.programmes.basics import Funding, Shop
+from wallet.programmes.basics import Funding, Shop, is_code
 
 BONUSES_MAX: Final = 2
 """Bonuses that one payment can bring."""
 
 VESTS_AFTER_DAYS_MAX: Final = 366
-
-CODE_FORMAT: Final = re.compile(r"[a-z0-9-]{1,64}")
 
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -225,7 +222,7 @@ def _form_problems(bonus: Bonus) -> list[str]:
     sizes = bonus.percent_by_size
     forms = (bonus.percent > 0, sizes is not None, bonus.every is not None, bool(bonus.bands))
     problems = []
-    if not CODE_FORMAT.fullmatch(bonus.code):
+    if not is_code(bonus.code):
         problems.append("code: use 1 to 64 small letters, digits and hyphens.")
     if sum(forms) != 1:
         problems.append("percent: write one of percent, percent_by_size, every and bands.")

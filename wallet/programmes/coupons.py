@@ -12,9 +12,8 @@ from uuid import UUID
 
 import msgspec
 
-from wallet.programmes.basics import Shop
+from wallet.programmes.basics import Shop, is_code
 
-CODE_FORMAT: Final = re.compile(r"[a-z0-9-]{1,64}")
 ENTRY_CODE_FORMAT: Final = re.compile(r"[A-Z0-9]{4,32}")
 
 
@@ -91,7 +90,7 @@ def problems_of_coupons(coupons: Sequence[Coupon]) -> list[str]:
 
 def _problems(coupon: Coupon) -> list[str]:
     problems = []
-    if not CODE_FORMAT.fullmatch(coupon.code):
+    if not is_code(coupon.code):
         problems.append("code: use 1 to 64 small letters, digits and hyphens.")
     if (coupon.off_yen > 0) == (coupon.percent > 0):
         problems.append("off_yen: write one of off_yen and percent.")

@@ -4,19 +4,18 @@ Pure. This is about what a programme can be at all; what the law says of it is i
 :mod:`wallet.programmes.legal`.
 """
 
-import re
 from collections.abc import Collection, Iterable, Iterator
 from datetime import date
 from difflib import get_close_matches
 from typing import Final
 
 from wallet.core.money import AMOUNT_YEN_MAX
+from wallet.programmes.basics import is_code
 from wallet.programmes.bonus import problems_of_bonuses
 from wallet.programmes.coupons import problems_of_coupons
 from wallet.programmes.rules import Frame, Part, Spending
 from wallet.programmes.terms import Expiry, ProgrammeDraft, Refunds, Share, Terms
 
-CODE_FORMAT: Final = re.compile(r"[a-z0-9-]{1,64}")
 NAME_CHARACTERS_MAX: Final = 80
 TEXT_CHARACTERS_MAX: Final = 500
 MONTHS_MAX: Final = 120
@@ -32,8 +31,10 @@ def problems_of(draft: ProgrammeDraft, *, known_categories: Collection[str] = ()
     """Return what is wrong with a draft, one sentence for each problem; none is good."""
     spending = draft.spending
     problems = []
-    if not CODE_FORMAT.fullmatch(draft.code):
-        problems.append("code: use 1 to 64 small letters, digits and hyphens.")
+    if not is_code(draft.code):
+        problems.append(
+            "code: use 1 to 64 small letters, digits and hyphens, unlike any telephone number."
+        )
     if not 1 <= len(draft.name.strip()) <= NAME_CHARACTERS_MAX:
         problems.append(f"name: use 1 to {NAME_CHARACTERS_MAX} characters.")
     if spending.last_day < spending.first_day:
@@ -106,7 +107,7 @@ def _part_problems(frame: Frame, parts: Collection[Part]) -> list[str]:
     problems += [
         f"frame.parts: {part.programme!r} is no code of a programme."
         for part in parts
-        if not CODE_FORMAT.fullmatch(part.programme)
+        if not is_code(part.programme)
     ]
     if any(part.paid_yen < 0 or part.premium_yen < 0 for part in parts):
         problems.append("frame.parts: 0 yen or more in each.")
@@ -131,7 +132,7 @@ def _who_problems(terms: Terms) -> list[str]:
         problems.append("eligibility.max_age: less than min_age.")
     if who.children_min < 0:
         problems.append("eligibility.children_min: 0 or more.")
-    if who.list is not None and not CODE_FORMAT.fullmatch(who.list):
+    if who.list is not None and not is_code(who.list):
         problems.append("eligibility.list: use 1 to 64 small letters, digits and hyphens.")
     return problems
 
@@ -198,7 +199,7 @@ def _exchange_problems(draft: ProgrammeDraft) -> Iterator[str]:
     for code in _repeated(exchange.to for exchange in draft.exchanges):
         yield f"exchanges: {code!r} is there twice."
     for exchange in draft.exchanges:
-        if not CODE_FORMAT.fullmatch(exchange.to) or exchange.to == draft.code:
+        if not is_code(exchange.to) or exchange.to == draft.code:
             yield f"exchanges.to: {exchange.to!r} is no other programme's code."
         if not (1 <= exchange.times <= AMOUNT_YEN_MAX and 1 <= exchange.per <= AMOUNT_YEN_MAX):
             yield "exchanges: times and per are 1 or more."

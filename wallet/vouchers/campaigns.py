@@ -13,10 +13,10 @@ from wallet.core.clock import to_datetime
 from wallet.core.ids import new_id
 from wallet.core.outbox import tell
 from wallet.core.refusals import RefusedError
+from wallet.programmes.basics import is_code
 from wallet.programmes.terms import Terms
 from wallet.vouchers.campaign_tables import campaign, campaign_event
 from wallet.vouchers.campaigns_rules import (
-    CODE_FORMAT,
     SELLING,
     CampaignTerms,
     Facts,
@@ -339,8 +339,10 @@ async def note(connection: AsyncConnection, campaign_id: UUID, told: Told, *, no
 
 async def _check_terms(connection: AsyncConnection, terms: CampaignTerms, *, code: str) -> None:
     problems = problems_of(terms)
-    if not CODE_FORMAT.fullmatch(code):
-        problems.append("code: use 1 to 64 small letters, digits and hyphens.")
+    if not is_code(code):
+        problems.append(
+            "code: use 1 to 64 small letters, digits and hyphens, unlike any telephone number."
+        )
     frames = {} if problems else await find_frames(connection, terms)
     for frame in () if problems else terms.frames:
         if frame not in frames:

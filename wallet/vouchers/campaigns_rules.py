@@ -5,7 +5,6 @@ needs are looked at. ``suspended`` is no state: a suspended campaign stays where
 no step.
 """
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
@@ -16,8 +15,8 @@ import msgspec
 from wallet.core.clock import JST, to_microseconds
 from wallet.core.refusals import Refusal
 from wallet.ops.rules import ScopeKind, matches
+from wallet.programmes.basics import is_code
 
-CODE_FORMAT: Final = re.compile(r"[a-z0-9-]{1,64}")
 NAME_CHARACTERS_MAX: Final = 80
 FRAMES_MAX: Final = 16
 DAYS_MAX: Final = 366
@@ -397,7 +396,7 @@ def _plain_problems(terms: CampaignTerms) -> Iterator[str]:
         yield f"name: use 1 to {NAME_CHARACTERS_MAX} characters."
     if not 1 <= len(frames) <= FRAMES_MAX or len(set(frames)) < len(frames):
         yield f"frames: name 1 to {FRAMES_MAX} programmes, each once."
-    if any(CODE_FORMAT.fullmatch(frame) is None for frame in frames):
+    if any(not is_code(frame) for frame in frames):
         yield "frames: a code has 1 to 64 small letters, digits and hyphens."
     days = (terms.apply_from, terms.apply_until, terms.results_on, terms.purchase_from,
             terms.purchase_until, terms.use_from, terms.use_until)  # fmt: skip
