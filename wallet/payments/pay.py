@@ -41,18 +41,18 @@ from wallet.payments.rules import (
     APP,
     Discount,
     Earned,
-    Part,
     PayRequest,
     check_cooling_off,
     check_limits,
     differences,
+    parts_of,
     plan,
     weigh_risk,
 )
 from wallet.payments.step_up import Asked, Ladder, find_answerers, refuse_outright
 from wallet.people.tiers import tiers
 from wallet.programmes.queries import ProgrammeShelf
-from wallet.programmes.rules import Draw, Programme
+from wallet.programmes.rules import Draw
 
 __all__ = ["Answer", "Approved", "Challenged", "Paid", "Pay", "Refused", "Request"]
 
@@ -350,10 +350,6 @@ def _decline(case: Case, refusal: Refusal, facts: PayFacts) -> Paid:
     return Paid(payment, replayed=False)
 
 
-def _part(programme: Programme, draw: Draw) -> Part:
-    return Part(programme.code, draw.purse.funding, draw.amount_yen, programme.is_discreet)
-
-
 def _conclude(
     case: Case,
     draws: Sequence[Draw],
@@ -363,7 +359,7 @@ def _conclude(
 ) -> Paid:
     """Move the payment's money, and what comes with it."""
     programmes = facts.programmes
-    parts = tuple(_part(programmes[d.purse.programme_id], d) for d in draws)
+    parts = parts_of(draws, programmes)
     earned: tuple[Earned, ...] = ()
     if facts.extras is None:
         _book(case, draws, (), facts, batch)

@@ -27,7 +27,7 @@ from wallet.ledger.rules import LINKED, Transfer, TransferCode
 from wallet.ledger.teller import Batch, Facts, Teller
 from wallet.ops.rules import ScopeKind, matches
 from wallet.payments import storage
-from wallet.payments.rules import PAPER, Holder, Part, Payment, plan
+from wallet.payments.rules import PAPER, Holder, Payment, parts_of, plan
 from wallet.payments.storage import TerminalFacts
 from wallet.programmes.queries import ProgrammeShelf
 from wallet.programmes.rules import Draw, Programme, Purse
@@ -252,10 +252,7 @@ def _payment(
         refusal=drawn if isinstance(drawn, Refusal) else None,
         wallet_id=sheet.serial_id,
         created_at=facts.now,
-        parts=tuple(
-            Part(facts.programmes[d.purse.programme_id].code, d.purse.funding, d.amount_yen)
-            for d in draws
-        ),
+        parts=parts_of(draws, facts.programmes),
     )
 
 

@@ -1,6 +1,6 @@
 """The pure part of paying: what was asked, what came of it, and every rule in between."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from types import MappingProxyType
 from typing import Final
@@ -80,6 +80,15 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     funding: str
     amount_yen: int
     discreet: bool = False
+
+
+def parts_of(draws: Iterable[Draw], programmes: Mapping[UUID, Programme]) -> tuple[Part, ...]:
+    """Return what a payment says of the purses that it was drawn from."""
+    found = ((programmes[one.purse.programme_id], one) for one in draws)
+    return tuple(
+        Part(programme.code, one.purse.funding, one.amount_yen, programme.is_discreet)
+        for programme, one in found
+    )
 
 
 class Earned(msgspec.Struct, frozen=True, gc=False):
