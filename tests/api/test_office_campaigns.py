@@ -375,6 +375,26 @@ async def test_a_paper_is_entered_and_what_it_says_of_a_person_is_kept_nowhere(
     assert "本町" not in trail
 
 
+async def test_whoever_is_put_on_a_list_may_apply_and_nobody_else(hall: Hall) -> None:
+    fair = await open_applications(await hall.fair(Eligibility(list="carers")))
+    desk = await hall.clerk(fair)
+    on, off = [await make_applicant(fair.engine, now_us=fair.clock()) for _ in range(2)]
+    path, person_id = "/office/v1/eligibility-lists", public_id("per", on.person_id)
+    for added in (1, 0):
+        listed = await desk.post(f"{path}/carers", person_ids=[person_id])
+        assert listed.json() == {"list_code": "carers", "added": added}
+    entry = (await hall.counter.trail())[-1]
+    assert (entry["action"], entry["subject"]) == ("eligibility_list.extend", "carers")
+    unknown = await desk.post(f"{path}/carers", person_ids=[person_id, f"per_{NOBODY}"])
+    problem_of(unknown, "person_unknown")
+    for code in ("Carers", "090-1234-5678"):
+        refused = await desk.post(f"{path}/{code}", person_ids=[person_id])
+        problem_of(refused, "parameter_invalid")
+    assert (await enter(desk, fair, person_id=person_id, channel="counter")).status_code == 201
+    other = await enter(desk, fair, person_id=public_id("per", off.person_id), channel="counter")
+    assert problem_of(other, "application_not_eligible")["reasons"] == ["not_listed"]
+
+
 async def test_what_looks_like_one_person_twice_is_listed_and_decided(hall: Hall) -> None:
     fair = await open_applications(await hall.fair(Eligibility(resident=True, min_age=65)))
     desk, name = await hall.clerk(fair), public_id("cmp", fair.id)

@@ -125,6 +125,7 @@ DOORS: Final[dict[str, Permission | None]] = {
     "POST /office/v1/applications/{application_id}/decision": Permission.CAMPAIGN_WRITE,
     "POST /office/v1/applications/{application_id}/wallet": Permission.CAMPAIGN_WRITE,
     "PUT /office/v1/people/{person_id}/profile": Permission.CAMPAIGN_WRITE,
+    "POST /office/v1/eligibility-lists/{list_code}": Permission.CAMPAIGN_WRITE,
     "GET /office/v1/audit/entries": Permission.AUDIT_READ,
     "GET /office/v1/audit/verification": Permission.AUDIT_READ,
     "POST /office/v1/audit/export": Permission.AUDIT_EXPORT,

@@ -19,11 +19,12 @@ from wallet.api.problems import ProblemError
 from wallet.auth.staff_rules import Permission, check_reason
 from wallet.core.clock import rfc3339, to_microseconds
 from wallet.core.ids import parse_public_id, public_id
+from wallet.programmes.basics import is_code
 from wallet.vouchers.apply import Application, Wish, apply, find_application, give_wallet
 from wallet.vouchers.apply_rules import UNITS_MAX, ApplicantFacts, SoftIdentity
 from wallet.vouchers.campaigns import find_campaign
 from wallet.vouchers.check import decide_application
-from wallet.vouchers.profiles import Profile, keep_profile
+from wallet.vouchers.profiles import Profile, add_to_list, keep_profile
 from wallet.vouchers.results import Place, list_applications, places_of
 
 router = APIRouter(prefix="/office/v1", tags=["staff: applications"], responses=REFUSALS)
@@ -35,6 +36,15 @@ BirthYear = Annotated[int, Field(ge=1880, le=2200)]
 Children = Annotated[int, Field(ge=0, le=20)]
 FrameCode = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 WalletId = Annotated[str, Field(pattern=r"^wal_[0-9a-f]{32}$")]
+
+LISTED_MAX: Final = 200
+"""People put on a list by one request."""
+
+_NO_CODE: Final = {
+    "pointer": "/path/list_code",
+    "code": "invalid",
+    "detail": "use 1 to 64 small letters, digits and hyphens, unlike any telephone number",
+}
 
 _STATES: Final = r"^(submitted|accepted|rejected|won|lost|withdrawn)$"
 
@@ -49,6 +59,19 @@ class IdentityIn(In):
     def identity(self) -> SoftIdentity:
         """Return it as the room knows it."""
         return SoftIdentity(name=self.name, birth_date=self.birth_date, address=self.address)
+
+
+class ListIn(WhyIn):
+    """Who shall be on a list."""
+
+    person_ids: Annotated[list[PersonId], Field(min_length=1, max_length=LISTED_MAX)]
+
+
+class ListedOut(Out):
+    """How many of them are new on the list."""
+
+    list_code: str
+    added: int
 
 
 class PaperIn(In):
@@ -279,6 +302,31 @@ async def write_profile(acting: Writing, person_id: str, body: ProfileIn) -> Non
         )
 
     await acting.act("person.profile", work, subject=person_id, reason=body.reason)
+
+
+@router.post("/eligibility-lists/{list_code}", summary="Put people on a list")
+async def extend_list(acting: Writing, list_code: str, body: ListIn) -> ListedOut:
+    """Put people on a list that a programme's eligibility names; who is on it stays so."""
+    if not is_code(list_code):
+        raise ProblemError("parameter_invalid", errors=[_NO_CODE])
+    person_ids = [read_id("per", one, "person_unknown") for one in body.person_ids]
+
+    async def work(connection: AsyncConnection) -> int:
+        check_reason(body.reason)
+        for one in body.person_ids:
+            await acting.check_own_affair(connection, one)
+        return await add_to_list(
+            connection, list_code=list_code, person_ids=person_ids, now_us=acting.now_us
+        )
+
+    added = await acting.act(
+        "eligibility_list.extend",
+        work,
+        subject=list_code,
+        reason=body.reason,
+        tell=lambda added: {"asked": len(person_ids), "added": added},
+    )
+    return ListedOut(list_code=list_code, added=added)
 
 
 async def _check_own_affair(

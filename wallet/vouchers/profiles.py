@@ -21,6 +21,8 @@ from wallet.vouchers.campaign_tables import eligible_person, resident_profile
 
 _EXISTS: Final = text("SELECT EXISTS (SELECT FROM person WHERE id = :id AND state <> 'closed')")
 
+_COUNT: Final = text("SELECT count(*) FROM person WHERE id = ANY(:ids) AND state <> 'closed'")
+
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """What is written down; what is left out is forgotten. ``identity`` is hashed at once."""
@@ -60,9 +62,15 @@ async def keep_profile(
 async def add_to_list(
     connection: AsyncConnection, *, list_code: str, person_ids: Collection[UUID], now_us: int
 ) -> int:
-    """Put people on a list that an eligibility names, and return how many are new on it."""
+    """Put people on a list that an eligibility names, and return how many are new on it.
+
+    Raises :class:`RefusedError` ``person_unknown`` when any of them is; then nobody is put on it.
+    """
     if not person_ids:
         return 0
+    known = (await connection.execute(_COUNT, {"ids": list(person_ids)})).scalar_one()
+    if known < len(set(person_ids)):
+        raise RefusedError("person_unknown")
     now = to_datetime(now_us)
     rows = [
         {"list_code": list_code, "person_id": person_id, "added_at": now}
