@@ -18,7 +18,7 @@ from tests.factories.vouchers import purses_of
 from tests.proxy import Fault, Proxy, open_proxy
 from tests.servers import Database
 from wallet.core.database import Connection
-from wallet.ledger import teller
+from wallet.ledger import patience
 from wallet.payments import storage
 from wallet.settings import Settings
 
@@ -68,8 +68,8 @@ async def without(database: Database, privilege: str) -> AsyncIterator[None]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up on a database that is away after a moment instead of ten seconds."""
-    monkeypatch.setattr(teller, "RECONNECT_S_MAX", 0.2)
-    monkeypatch.setattr(teller, "RECONNECT_PAUSE_S", 0.05)
+    monkeypatch.setattr(patience, "RECONNECT_S_MAX", 0.2)
+    monkeypatch.setattr(patience, "RECONNECT_PAUSE_S", 0.05)
 
 
 async def payments_of(city: City) -> dict[str, int]:

@@ -23,7 +23,7 @@ from tests.patience import until
 from tests.proxy import Fault, Proxy, open_proxy
 from tests.servers import Database
 from wallet.core.database import Connection
-from wallet.ledger import teller as teller_module
+from wallet.ledger import patience
 from wallet.ledger.create import create_accounts, create_transfers
 from wallet.ledger.rules import ACCOUNT_DEBITS_MUST_NOT_EXCEED_CREDITS, LINKED
 from wallet.ledger.teller import OutcomeUnknown, Teller
@@ -35,13 +35,13 @@ LOST = [Fault.NEVER_ARRIVES, Fault.REPLY_IS_LOST]
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask a lost database again almost at once."""
-    monkeypatch.setattr(teller_module, "RECONNECT_PAUSE_S", 0.01)
+    monkeypatch.setattr(patience, "RECONNECT_PAUSE_S", 0.01)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give a lost database up after a fifth of a second."""
-    monkeypatch.setattr(teller_module, "RECONNECT_S_MAX", 0.2)
+    monkeypatch.setattr(patience, "RECONNECT_S_MAX", 0.2)
 
 
 @asynccontextmanager

@@ -32,7 +32,7 @@ from tests.unit.ledger.building import Store
 from wallet.core.clock import TestClock
 from wallet.core.database import Connection
 from wallet.core.ids import new_id
-from wallet.ledger import teller as teller_module
+from wallet.ledger import patience
 from wallet.ledger.book import Book
 from wallet.ledger.create import CREATE, CreateAnswer, CreateRequest, create_transfers
 from wallet.ledger.rules import (
@@ -259,7 +259,7 @@ class DatabaseMachine(RuleBasedStateMachine):
 @pytest.fixture
 def world(module_database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Two tellers on the module's database."""
-    monkeypatch.setattr(teller_module, "RECONNECT_PAUSE_S", 0.001)
+    monkeypatch.setattr(patience, "RECONNECT_PAUSE_S", 0.001)
     url = module_database.application_url
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()

@@ -51,8 +51,8 @@ def while_committing() -> None:
     """Die when COMMIT has left and before anything has come back."""
     commit: Callable[..., Awaitable[None]] = teller._commit  # noqa: SLF001 - a crash asks nobody
 
-    async def commit_and_die(connection: Connection) -> NoReturn:
-        committing = asyncio.ensure_future(commit(connection))
+    async def commit_and_die(connection: Connection, *, goes_on: bool) -> NoReturn:
+        committing = asyncio.ensure_future(commit(connection, goes_on=goes_on))
         for _ in range(3):  # The task begins, the one it shields sends, the loop hands it on.
             await asyncio.sleep(0)
         del committing

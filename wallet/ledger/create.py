@@ -59,7 +59,11 @@ class Create:
         facts = Facts()
         transfers = [transfer for request in requests for transfer in request.transfers]
         account_ids = [account.id for request in requests for account in request.accounts]
-        facts.prior = await _prior(connection, transfers, account_ids)
+        pending_ids = {t.pending_id for t in transfers if t.pending_id != NIL}
+        if account_ids or pending_ids:
+            facts.prior = await _prior(connection, transfers, account_ids, pending_ids)
+        if not pending_ids:
+            facts.asked_ids.update(t.id for t in transfers)
         facts.account_ids.update(account_ids)
         for t in transfers:
             touched = facts.account_ids if t.flags & READS_BALANCE else facts.added_ids
@@ -93,16 +97,18 @@ CREATE = Create()
 
 
 async def _prior(
-    connection: Connection, transfers: list[Transfer], account_ids: list[UUID]
+    connection: Connection,
+    transfers: list[Transfer],
+    account_ids: list[UUID],
+    pending_ids: set[UUID],
 ) -> storage.Prior:
-    ids = [transfer.id for transfer in transfers]
-    pending_ids = {t.pending_id for t in transfers if t.pending_id != NIL}
     accounts = await storage.find_accounts(connection, account_ids) if account_ids else {}
     holds = await storage.lock_holds(connection, pending_ids)
     booked: dict[UUID, Transfer] = {}
     burnt: set[UUID] = set()
-    if ids:
-        booked, burnt = await storage.find_transfers(connection, {*ids, *pending_ids})
+    if pending_ids:
+        ids = {transfer.id for transfer in transfers} | pending_ids
+        booked, burnt = await storage.find_transfers(connection, ids)
     return storage.Prior(accounts=accounts, transfers=booked, holds=holds, burnt=burnt)
 
 

@@ -24,12 +24,20 @@ EXPIRED_HOLDS_MAX: Final = 500
 _LOCK_BALANCES = f"""
 SELECT account_id, ledger, code, flags, min_available, max_balance, closed,
        debits_pending, debits_posted, credits_pending, credits_posted,
-       last_timestamp, transfer_count
+       last_timestamp, transfer_count{{more}}
 FROM balance WHERE account_id = ANY($1::uuid[])
 ORDER BY flags = 0 AND min_available IS NULL AND max_balance IS NULL,
          code IN ({ACCOUNT_BUDGET}, {ACCOUNT_BONUS_RESERVE}), account_id
 FOR NO KEY UPDATE
 """  # noqa: S608 - the numbers are constants
+_LOCK: Final = _LOCK_BALANCES.format(more="")
+
+# Most ids that callers choose are new, and to hear so costs no round trip of its own.
+_LOCK_AND_ASK: Final = _LOCK_BALANCES.format(
+    more=""",
+       EXISTS (SELECT FROM transfer WHERE id = ANY($2::uuid[]) AND id >= $3 AND id <= $4)
+       OR EXISTS (SELECT FROM burnt_transfer WHERE id = ANY($2::uuid[]))"""
+)
 
 _TRANSFER_COLUMNS: Final = Transfer.__struct_fields__
 _COLUMNS: Final = ", ".join(_TRANSFER_COLUMNS)
@@ -100,11 +108,11 @@ SELECT * FROM unnest($1::uuid[], $2::int[], $3::smallint[], $4::smallint[], $5::
 _RECORD = f"""
 WITH booked AS (
     INSERT INTO transfer ({_COLUMNS})
-    SELECT * FROM unnest(
-        $1::uuid[], $2::uuid[], $3::uuid[], $4::text::bigint[], $5::text::int[],
-        $6::text::smallint[], $7::text::smallint[], $8::uuid[], $9::uuid[],
-        $10::text::bigint[], $11::text::int[], $12::text::int[], $13::text::bigint[]
-    )
+    SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::uuid[]),
+           unnest($4::text::bigint[]), unnest($5::text::int[]), unnest($6::text::smallint[]),
+           unnest($7::text::smallint[]), unnest($8::uuid[]), unnest($9::uuid[]),
+           unnest($10::text::bigint[]), unnest($11::text::int[]), unnest($12::text::int[]),
+           unnest($13::text::bigint[])
     RETURNING 1
 )
 UPDATE balance AS b
@@ -115,10 +123,10 @@ SET debits_pending = b.debits_pending * new.kept + new.debits_pending,
     last_timestamp = greatest(b.last_timestamp * new.kept, new.last_timestamp),
     transfer_count = b.transfer_count * new.kept + new.transfer_count,
     closed = new.closed
-FROM unnest(
-    $14::uuid[], $15::text::bigint[], $16::text::bigint[], $17::text::bigint[],
-    $18::text::bigint[], $19::text::bigint[], $20::text::bigint[], $21::boolean[],
-    $22::text::int[]
+FROM (
+    SELECT unnest($14::uuid[]), unnest($15::text::bigint[]), unnest($16::text::bigint[]),
+           unnest($17::text::bigint[]), unnest($18::text::bigint[]), unnest($19::text::bigint[]),
+           unnest($20::text::bigint[]), unnest($21::boolean[]), unnest($22::text::int[])
 ) AS new (account_id, debits_pending, debits_posted, credits_pending, credits_posted,
           last_timestamp, transfer_count, closed, kept)
 WHERE b.account_id = ANY (ARRAY[new.account_id]) AND NOT (b.closed AND new.kept = 1)
@@ -189,8 +197,23 @@ async def lock_balances(
     """Lock the accounts' balances in the order of their ids and return those that exist."""
     if not account_ids:
         return {}
-    rows = await connection.fetch(_LOCK_BALANCES, list(account_ids))
+    rows = await connection.fetch(_LOCK, list(account_ids))
     return {row[0]: Balance(*row) for row in rows}
+
+
+async def lock_and_find(
+    connection: Connection, account_ids: Collection[UUID], transfer_ids: Collection[UUID]
+) -> tuple[dict[UUID, Balance], Prior]:
+    """Lock balances as :func:`lock_balances` does; find what is known of those transfers too."""
+    balances: dict[UUID, Balance] = {}
+    if account_ids:
+        ids = sorted(transfer_ids)
+        rows = await connection.fetch(_LOCK_AND_ASK, list(account_ids), ids, ids[0], ids[-1])
+        balances = {row[0]: Balance(*row[:-1]) for row in rows}
+        if rows and not rows[0][-1]:
+            return balances, NOTHING_PRIOR
+    booked, burnt = await find_transfers(connection, transfer_ids)
+    return balances, Prior(transfers=booked, burnt=burnt)
 
 
 async def find_transfers(
@@ -220,8 +243,12 @@ async def _find_holds(connection: Connection, pending_ids: Collection[UUID]) -> 
 
 
 async def begin(connection: Connection) -> tuple[frozenset[str], int | None]:
-    """Begin a batch; return the scopes that are stopped and when the next hold runs out."""
-    await connection.execute("BEGIN")
+    """Begin a batch, unless the last one has; return what is stopped and when a hold runs out.
+
+    The scopes that are stopped, and the moment at which the next hold runs out, if any does.
+    """
+    if not connection.is_in_transaction():
+        await connection.execute("BEGIN")
     ((scopes, next_expiry),) = await connection.fetch(_OBEY)
     return frozenset(scopes), next_expiry
 

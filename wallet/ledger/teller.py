@@ -24,6 +24,7 @@ from wallet.ledger import storage
 from wallet.ledger.book import Book
 from wallet.ledger.journal import MissingFactError
 from wallet.ledger.open_accounts import OpenAccounts, add_up, is_beyond_limits
+from wallet.ledger.patience import Patience
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +33,6 @@ BATCH_WEIGHT_MAX: Final = 8_192
 
 SHARED_MIN: Final = 8
 """With fewer requests waiting, sharing them between lanes costs more than it brings."""
-
-RECONNECT_S_MAX: Final = 10.0
-"""How long a lost database is tried again; a restart or a failover fits into that."""
-
-RECONNECT_PAUSE_S: Final = 0.25
 
 # Besides what any transaction may be retried on: another process wrote the same key first
 # (the retry finds it), held a lock for too long, or filled or emptied an account that was taken to
@@ -93,14 +89,16 @@ class Facts:
     ``added_ids`` are accounts that are only added to, whatever they hold: those that nothing
     limits are neither locked nor read. ``drawn`` are accounts that everybody draws on, with the
     most that is taken from each: they are locked when they may run short, and their floor is to be
-    kept. ``prior`` is what the ledger already knows of the ids that were asked for.
+    kept. ``asked_ids`` are ids of transfers that callers chose: whether the ledger knows them is
+    asked with the locks. ``prior`` is what it is known to know of other ids.
     """
 
-    __slots__ = ("account_ids", "added_ids", "drawn", "prior")
+    __slots__ = ("account_ids", "added_ids", "asked_ids", "drawn", "prior")
 
     def __init__(self) -> None:
         self.account_ids: set[UUID] = set()
         self.added_ids: set[UUID] = set()
+        self.asked_ids: set[UUID] = set()
         self.drawn: dict[UUID, int] = {}
         self.prior: storage.Prior = storage.NOTHING_PRIOR
 
@@ -228,12 +226,16 @@ class Teller:
             while not self._queue:
                 if self._closing:
                     return
+                if lane.has_begun():
+                    await lane.rest()
+                    continue
                 self._arrived.clear()
                 await self._arrived.wait()
             items = self._take()
+            is_crowd = bool(self._queue) or self._settling > 0
             self._settling += len(items)
             try:
-                await lane.settle(items)
+                await lane.settle(items, goes_on=is_crowd)
             finally:
                 self._settling -= len(items)
                 for item in items:
@@ -286,13 +288,22 @@ class _Lane:
         if self._connection is not None and not self._connection.is_closed():
             await self._connection.close()
 
-    async def settle(self, items: list[_Item]) -> None:
+    def has_begun(self) -> bool:
+        """Whether a transaction is open, in which nothing has been done yet."""
+        return self._connection is not None and self._connection.is_in_transaction()
+
+    async def rest(self) -> None:
+        """End the transaction that was begun for a next batch, as there is none."""
+        await self._roll_back()
+
+    async def settle(self, items: list[_Item], *, goes_on: bool) -> None:
         """Settle the items together and answer them; when that cannot be, find who is to blame.
 
-        Whoever is settled is answered at once, while the search goes on.
+        Whoever is settled is answered at once, while the search goes on. ``goes_on`` expects
+        another batch right after this one, and begins it in the same round trip that ends this.
         """
         try:
-            await self._settle_together(items)
+            await self._settle_together(items, goes_on=goes_on)
         except Exception as error:
             if len(items) == 1 or isinstance(error, OutcomeUnknown):
                 logger.exception("batch refused")
@@ -304,17 +315,17 @@ class _Lane:
                 item.resolve()
             return
         half = len(items) // 2
-        await self.settle(items[:half])
-        await self.settle(items[half:])
+        await self.settle(items[:half], goes_on=goes_on)
+        await self.settle(items[half:], goes_on=goes_on)
 
-    async def _settle_together(self, items: list[_Item]) -> None:
+    async def _settle_together(self, items: list[_Item], *, goes_on: bool) -> None:
         """Run the batch until it has committed; bounded retries of what may be retried.
 
         Raises :class:`OutcomeUnknown` when the database stays away, and instead of any other
         error once a COMMIT was sent to which no answer came.
         """
         refusals = 0
-        patience = _Patience()
+        patience = Patience()
         unanswered: _Sent | None = None
         while True:
             sent: _Sent | None = None
@@ -325,7 +336,7 @@ class _Lane:
                 is_last = refusals + 1 >= ATTEMPTS_MAX
                 book = await _own(self._prepare(connection, items, is_last=is_last))
                 sent = _Sent(book, items)
-                await _commit(connection)
+                await _commit(connection, goes_on=goes_on)
             except Exception as error:
                 if self._is_lost(error):
                     unanswered = sent or unanswered
@@ -397,8 +408,13 @@ class _Lane:
             added_ids |= {hold.transfer.debit_account_id, hold.transfer.credit_account_id}
         drawn = add_up(fact.drawn for fact in facts)
         open_balances = self._open_accounts.lend(added_ids, drawn, exact_ids, kinds=len(facts))
-        wanted_ids = exact_ids | added_ids | drawn.keys()
-        locked = await storage.lock_balances(connection, wanted_ids.difference(open_balances))
+        wanted_ids = (exact_ids | added_ids | drawn.keys()).difference(open_balances)
+        asked_ids = {transfer_id for fact in facts for transfer_id in fact.asked_ids}
+        if asked_ids:
+            locked, known = await storage.lock_and_find(connection, wanted_ids, asked_ids)
+            prior = storage.merge([prior, known], {})
+        else:
+            locked = await storage.lock_balances(connection, wanted_ids)
         self._open_accounts.learn(locked, drawn)
         self._open_accounts.date(open_balances.values())
         book = Book(
@@ -422,23 +438,6 @@ class _Lane:
             await (await self.connected()).execute("ROLLBACK")
         except Exception:  # noqa: BLE001 - a connection that cannot roll back is of no more use
             await self._hang_up()
-
-
-class _Patience:
-    """How long one batch goes on asking for a database that is away."""
-
-    def __init__(self) -> None:
-        self._deadline: float | None = None
-
-    async def wait(self) -> bool:
-        """Pause, and return whether to try again; the time runs from the first loss."""
-        now = asyncio.get_running_loop().time()
-        if self._deadline is None:
-            self._deadline = now + RECONNECT_S_MAX
-        if now >= self._deadline:
-            return False
-        await asyncio.sleep(RECONNECT_PAUSE_S)
-        return True
 
 
 class _Sent:
@@ -489,12 +488,14 @@ def _decide(
             item.error = error
 
 
-async def _commit(connection: Connection) -> None:
+async def _commit(connection: Connection, *, goes_on: bool) -> None:
     """COMMIT in a task of its own, so that nothing can cancel it half way.
 
     A transaction that has failed answers COMMIT with ROLLBACK and no error: that must not pass.
+    With ``goes_on`` the next transaction is begun at once; until it reads it holds up nobody.
     """
-    status = await asyncio.shield(asyncio.ensure_future(connection.execute("COMMIT")))
+    statement = "COMMIT AND CHAIN" if goes_on else "COMMIT"
+    status = await asyncio.shield(asyncio.ensure_future(connection.execute(statement)))
     if status != "COMMIT":
         message = f"COMMIT was answered with {status}"
         raise RuntimeError(message)
