@@ -11,7 +11,7 @@ from tests.architecture.sources import ROOT, python_files, short
 
 INVENTORY = ROOT / "docs" / "security" / "controls.md"
 
-LIBRARIES = {"argon2", "cryptography", "hashlib", "joserfc", "pyotp", "webauthn"}
+LIBRARIES = {"argon2", "cryptography", "hashlib", "joserfc", "nacl", "pyotp", "webauthn"}
 
 ALGORITHMS = {
     # hashlib

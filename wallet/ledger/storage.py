@@ -205,6 +205,8 @@ async def lock_and_find(
     connection: Connection, account_ids: Collection[UUID], transfer_ids: Collection[UUID]
 ) -> tuple[dict[UUID, Balance], Prior]:
     """Lock balances as :func:`lock_balances` does; find what is known of those transfers too."""
+    if not transfer_ids:
+        return await lock_balances(connection, account_ids), NOTHING_PRIOR
     balances: dict[UUID, Balance] = {}
     if account_ids:
         ids = sorted(transfer_ids)

@@ -410,11 +410,8 @@ class _Lane:
         open_balances = self._open_accounts.lend(added_ids, drawn, exact_ids, kinds=len(facts))
         wanted_ids = (exact_ids | added_ids | drawn.keys()).difference(open_balances)
         asked_ids = {transfer_id for fact in facts for transfer_id in fact.asked_ids}
-        if asked_ids:
-            locked, known = await storage.lock_and_find(connection, wanted_ids, asked_ids)
-            prior = storage.merge([prior, known], {})
-        else:
-            locked = await storage.lock_balances(connection, wanted_ids)
+        locked, known = await storage.lock_and_find(connection, wanted_ids, asked_ids)
+        prior = storage.merge([prior, known], {})
         self._open_accounts.learn(locked, drawn)
         self._open_accounts.date(open_balances.values())
         book = Book(
