@@ -21,9 +21,11 @@ from tests.factories.programmes import frame, make_programme, spending
 from tests.factories.refunds import make_refund, refund, refund_refused
 from tests.factories.vouchers import give, purses_of
 from tests.servers import Database
+from wallet.core.database import write
 from wallet.core.ids import new_id
 from wallet.payments.refund import Refunded, RefundRefused, refund_payment
 from wallet.payments.rules import Payment
+from wallet.programmes.extend import Extension, decide_extension, extend_due
 from wallet.programmes.terms import ProgrammeDraft, Refunds
 
 LAST_DAY = date(2027, 3, 31)
@@ -232,3 +234,47 @@ async def test_a_programme_may_refuse_what_comes_back_too_late(database: Databas
             "refund_purse_expired",
             {"expired_on": LAST_DAY},
         )
+
+
+async def test_a_refund_follows_money_that_an_extension_has_moved(database: Database) -> None:
+    """The holder had a purse of the later day already, so theirs was emptied into it."""
+    later = LAST_DAY + timedelta(days=60)
+    extension = Extension(programme="coin", from_day=LAST_DAY, to_day=later)
+    async with make_city(database.application_url) as city:
+
+        async def extend() -> int:
+            await write(
+                city.engine,
+                lambda connection: decide_extension(
+                    connection, extension=extension, reason="a test", now_us=city.clock()
+                ),
+            )
+            return await extend_due(city.engine, database_url=city.database_url, clock=city.clock)
+
+        holder = await make_payer(city, yen=300)
+        assert await extend() > 0
+        await give(city.teller, holder, amount_yen=500)
+        payment = await pay(city, await fresh(city, holder, amount_yen=400))
+        assert await extend() > 0
+        await give(city.teller, holder, amount_yen=50)
+        unmoved = await pay(city, await fresh(city, holder, amount_yen=20))
+        go_to(city, DAY_AFTER)
+        (part,) = (await refund(city, payment.id)).parts
+        assert (part.amount_yen, part.target) == (400, "purse")
+        (part,) = (await refund(city, unmoved.id)).parts
+        assert (part.amount_yen, part.target) == (20, "budget")
+        assert (await purses_of(city.engine, holder))["coin free"] >= 800
+        await check_proof(city)
+
+
+async def test_a_name_used_for_a_part_does_not_answer_for_all_that_is_left(
+    database: Database,
+) -> None:
+    async with make_city(database.application_url) as city:
+        _, payment = await buy(city, amount_yen=900)
+        await refund(city, payment.id, merchant_refund_id="part", amount_yen=100)
+        asked_for_all = await refund_refused(city, payment.id, merchant_refund_id="part")
+        assert asked_for_all.code == "idempotency_conflict"
+        rest = await refund(city, payment.id, merchant_refund_id="rest")
+        assert rest.amount_yen == 800
+        assert await refund(city, payment.id, merchant_refund_id="rest") == rest

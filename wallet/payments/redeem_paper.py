@@ -32,12 +32,16 @@ from wallet.payments.storage import TerminalFacts
 from wallet.programmes.queries import ProgrammeShelf
 from wallet.programmes.rules import Draw, Programme, Purse
 
-SHEETS_PER_ROUND: Final = 2_000
+SHEETS_PER_PAGE: Final = 2_000
+"""Sheets that are looked at together; a round is over once it has settled as many."""
+
+PAGES_PER_ROUND: Final = 25
+"""Pages a round goes through where sheets wait, so that those of one shop keep back no other's."""
 
 # A booklet whose money is still on its way keeps its sheets back until it has come.
 _DUE: Final = text("""
 SELECT u.payment_id FROM paper_use AS u
-WHERE u.settled_at IS NULL AND EXISTS (
+WHERE u.settled_at IS NULL AND u.payment_id > CAST(:after AS uuid) AND EXISTS (
     SELECT FROM paper_serial AS s
     WHERE s.id = ANY (ARRAY[u.serial_id]) AND (s.issued_at IS NOT NULL OR s.refusal IS NOT NULL)
     OFFSET 0)
@@ -189,12 +193,25 @@ REDEEM_PAPER: Final = RedeemPaper()
 
 
 async def run_redemptions(
-    engine: AsyncEngine, teller: Teller, *, limit: int = SHEETS_PER_ROUND
+    engine: AsyncEngine, teller: Teller, *, limit: int = SHEETS_PER_PAGE
 ) -> int:
-    """Pay the shops for sheets that were taken in and return how many were looked at."""
-    ids = await _find_due(engine, limit)
-    await asyncio.gather(*[teller.submit(REDEEM_PAPER, RedeemRequest(one)) for one in ids])
-    return len(ids)
+    """Pay the shops for sheets that were taken in and return how many were looked at.
+
+    Those that have to wait stay the oldest, so it goes on behind them, ``limit`` at once.
+    """
+    looked_at = settled = 0
+    after = UUID(int=0)
+    for _ in range(PAGES_PER_ROUND):
+        ids = await _find_due(engine, limit, after=after)
+        answers = await asyncio.gather(
+            *[teller.submit(REDEEM_PAPER, RedeemRequest(one)) for one in ids]
+        )
+        looked_at += len(ids)
+        settled += sum(not isinstance(answer, Refusal) for answer in answers)
+        if len(ids) < limit or settled >= limit:
+            break
+        after = ids[-1]
+    return looked_at
 
 
 async def run_due(engine: AsyncEngine, database_url: str, clock: Clock) -> int:
@@ -205,9 +222,10 @@ async def run_due(engine: AsyncEngine, database_url: str, clock: Clock) -> int:
         return await run_redemptions(engine, teller)
 
 
-async def _find_due(engine: AsyncEngine, limit: int) -> list[UUID]:
+async def _find_due(engine: AsyncEngine, limit: int, *, after: UUID = UUID(int=0)) -> list[UUID]:
+    values = {"after": after, "most": limit}
     async with read(engine) as connection:
-        return list((await connection.execute(_DUE, {"most": limit})).scalars())
+        return list((await connection.execute(_DUE, values)).scalars())
 
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -72,6 +72,7 @@ class RefundFacts(Facts):
         "bonuses",
         "by_name",
         "day",
+        "homes",
         "legs",
         "new_purses",
         "new_refunds",
@@ -91,9 +92,17 @@ class RefundFacts(Facts):
     def __init__(self, *, now_us: int) -> None:
         super().__init__()
         self.day: date = japanese_day(now_us)
+        self.homes: dict[tuple[UUID, int], Purse] = {}
         self.purses: dict[UUID, Purse] = {}
         self.new_purses: list[tuple[UUID, Purse]] = []
         self.new_refunds: list[Refund] = []
+
+    def home_of(self, leg: Leg) -> Purse | None:
+        """Return the purse a part came from, or that its money would have been moved to since.
+
+        None for what came from no purse.
+        """
+        return self.homes.get((leg.account_id, leg.at_us)) or self.purses.get(leg.account_id)
 
     def budget_of(self, account_id: UUID) -> Programme | None:
         """Return the programme whose budget an account is, None for none."""
@@ -122,6 +131,7 @@ class GiveBack:
         facts.legs = await storage.find_legs(connection, list(facts.paid))
         for wallet in facts.wallets.values():
             facts.purses.update((purse.account_id, purse) for purse in wallet.purses)
+        await _gather_homes(connection, facts)
         versions = await storage.find_programmes(
             connection, {purse.programme_id for purse in facts.purses.values()}, facts.legs
         )
@@ -180,12 +190,16 @@ def _find_repeat(request: RefundRequest, facts: RefundFacts) -> Refunded | Refun
     found = facts.by_name.get((request.merchant_id, request.merchant_refund_id))
     if found is None:
         return None
-    if found.payment_id != request.payment_id or request.amount_yen not in (
-        None,
-        found.amount_yen,
-    ):
+    if found.payment_id != request.payment_id or _is_another_amount(request, found, facts):
         return RefundRefused(Refusal("idempotency_conflict", {"refund_id": found.id}))
     return Refunded(found, replayed=True)
+
+
+def _is_another_amount(request: RefundRequest, found: Refund, facts: RefundFacts) -> bool:
+    """Whether a repeat asks for another amount; after all that is left, nothing is left."""
+    if request.amount_yen is None:
+        return any(leg.left_yen for leg in facts.legs.get(found.payment_id, ()))
+    return request.amount_yen != found.amount_yen
 
 
 def _check(
@@ -204,7 +218,7 @@ def _check(
         return amount_yen
     shares = release(legs, amount_yen=amount_yen)
     for share in shares:
-        purse = facts.purses.get(share.leg.account_id)
+        purse = facts.home_of(share.leg)
         if purse is not None and is_over(purse, day=facts.day):
             refunds = facts.programmes[purse.programme_id].terms.refunds
             if refunds.to_expired == "refuse":
@@ -212,11 +226,25 @@ def _check(
     return shares
 
 
+async def _gather_homes(connection: Connection, facts: RefundFacts) -> None:
+    """Find where the money of purses that are over was moved to, if it was."""
+    over = [
+        leg
+        for legs in facts.legs.values()
+        for leg in legs
+        if leg.account_id in facts.purses and is_over(facts.purses[leg.account_id], day=facts.day)
+    ]
+    if over:
+        for leg, account_id in (await storage.find_moves(connection, over)).items():
+            if account_id in facts.purses:
+                facts.homes[leg.account_id, leg.at_us] = facts.purses[account_id]
+
+
 def _budgets(facts: RefundFacts) -> set[UUID]:
     """Return the budgets that something may come back to: for coupons, and of what is over."""
     budgets: set[UUID] = set()
     for leg in (leg for legs in facts.legs.values() for leg in legs):
-        purse = facts.purses.get(leg.account_id)
+        purse = facts.home_of(leg)
         if purse is None or is_over(purse, day=facts.day):
             budgets.add(_programme_of(leg, facts).budget_account_id)
     return budgets
@@ -303,7 +331,7 @@ def _place(
     """Return where a share goes: back to its purse or coupon, or where its programme says."""
     leg = share.leg
     programme = _programme_of(leg, facts)
-    purse = facts.purses.get(leg.account_id)
+    purse = facts.home_of(leg)
     if purse is None:
         part = RefundPart(programme.code, None, share.amount_yen, Target.BUDGET)
         return part, programme.budget_account_id

@@ -44,13 +44,14 @@ class RefundRequest(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class Leg(msgspec.Struct, frozen=True, gc=False):
     """A part of a payment: its transfer's ``number``, where it came from, how much is left of it.
 
-    ``account_id`` is a purse's, or for a coupon the budget's that bore it.
+    ``account_id`` is a purse's, or for a coupon the budget's that bore it; it was paid ``at_us``.
     """
 
     number: int
     account_id: UUID
     amount_yen: int
     refunded_yen: int = 0
+    at_us: int = 0
 
     @property
     def left_yen(self) -> int:

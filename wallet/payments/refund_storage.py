@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from wallet.core.database import Connection, array_literal
+from wallet.ledger.chart import TRANSFER_MOVE
 from wallet.payments.refund_rules import Leg, Refund, RefundPart, RefundRequest, Target
 from wallet.payments.rules import COUPON_NUMBER
 
@@ -25,14 +26,14 @@ WHERE p.id = ANY($1::uuid[]) AND p.wallet_id IS NOT NULL
 # A payment's transfers have its id + 1 … + 15, of which the last few are bonuses; a refund's have
 # the same numbers as those they give back.
 _FIND_LEGS: Final = """
-SELECT asked.id, t.id, t.debit_account_id, t.amount, false
+SELECT asked.id, t.id, t.debit_account_id, t.amount, t.timestamp, false
 FROM unnest($1::uuid[], $2::uuid[]) AS asked (id, last_id)
 CROSS JOIN LATERAL (
-    SELECT id, debit_account_id, amount FROM transfer
+    SELECT id, debit_account_id, amount, timestamp FROM transfer
     WHERE transfer.id > asked.id AND transfer.id <= asked.last_id OFFSET 0
 ) AS t
 UNION ALL
-SELECT asked.id, t.id, t.debit_account_id, t.amount, true
+SELECT asked.id, t.id, t.debit_account_id, t.amount, NULL, true
 FROM unnest($1::uuid[]) AS asked (id)
 JOIN refund AS r ON r.payment_id = ANY (ARRAY[asked.id])
 CROSS JOIN LATERAL (
@@ -40,6 +41,24 @@ CROSS JOIN LATERAL (
     WHERE transfer.id > r.id
       AND transfer.id <= CAST(left(CAST(r.id AS text), 35) || 'f' AS uuid) OFFSET 0
 ) AS t
+"""
+
+# Where money of a purse would be by now, had it been there at a moment: an extension moves all of
+# it into another purse of the later day. Eight in a row is more than any programme is extended.
+_FIND_MOVES: Final = """
+WITH RECURSIVE went AS (
+    SELECT n, account_id, since, 0 AS hops
+    FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS asked (account_id, since, n)
+    UNION ALL
+    SELECT went.n, t.credit_account_id, t.timestamp, went.hops + 1
+    FROM went CROSS JOIN LATERAL (
+        SELECT credit_account_id, timestamp FROM transfer
+        WHERE debit_account_id = went.account_id AND timestamp > went.since AND code = $3
+        ORDER BY timestamp LIMIT 1
+    ) AS t
+    WHERE went.hops < 8
+)
+SELECT DISTINCT ON (n) n, account_id FROM went ORDER BY n, hops DESC
 """
 
 _FIND_REFUNDS: Final = """
@@ -117,7 +136,7 @@ async def find_legs(connection: Connection, payment_ids: Sequence[UUID]) -> dict
     last_ids = [_last_id(one) for one in payment_ids]
     legs: dict[UUID, dict[int, Leg]] = {one: {} for one in payment_ids}
     returned: list[tuple[UUID, int, int]] = []
-    for payment_id, transfer_id, debit_id, amount_yen, is_refund in await connection.fetch(
+    for payment_id, transfer_id, debit_id, amount_yen, at_us, is_refund in await connection.fetch(
         _FIND_LEGS, payment_ids, last_ids
     ):
         number = transfer_id.int & _NUMBER_BITS
@@ -126,11 +145,19 @@ async def find_legs(connection: Connection, payment_ids: Sequence[UUID]) -> dict
         if is_refund:
             returned.append((payment_id, number, amount_yen))
         else:
-            legs[payment_id][number] = Leg(number, debit_id, amount_yen)
+            legs[payment_id][number] = Leg(number, debit_id, amount_yen, at_us=at_us)
     for payment_id, number, amount_yen in returned:
         leg = legs[payment_id][number]
         legs[payment_id][number] = replace(leg, refunded_yen=leg.refunded_yen + amount_yen)
     return {payment_id: list(numbered.values()) for payment_id, numbered in legs.items()}
+
+
+async def find_moves(connection: Connection, legs: Sequence[Leg]) -> dict[Leg, UUID]:
+    """Return in which account the money of each leg would be by now, had it not been paid."""
+    rows = await connection.fetch(
+        _FIND_MOVES, [leg.account_id for leg in legs], [leg.at_us for leg in legs], TRANSFER_MOVE
+    )
+    return {legs[number - 1]: account_id for number, account_id in rows}
 
 
 async def find_refunds(
