@@ -1,9 +1,11 @@
 """Bonuses in a rush: two tills at once give a budget to the last yen, and nobody above a cap."""
 
 import asyncio
+from collections.abc import Collection
 from datetime import date
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +18,9 @@ from tests.factories.planting import failed
 from tests.factories.residents import make_resident
 from tests.factories.vouchers import give
 from tests.servers import Database
-from wallet.core.database import make_engine
+from wallet.core.database import Connection, make_engine
+from wallet.ledger import storage
+from wallet.ledger.book import Book
 from wallet.payments.give_due import run_due
 from wallet.payments.pay import Paid, Pay
 from wallet.payments.rules import Payment, PayRequest
@@ -71,6 +75,40 @@ async def test_two_tills_give_a_budget_to_the_last_yen(database: Database) -> No
         assert sum(one.discount is not None for one in paid) == 10
         assert sum(one.amount_yen for payment in paid for one in payment.earned) == 2_550
         assert await budget_left(city, "points") == 0
+        await green(city)
+
+
+async def test_a_rush_for_one_coupon_runs_no_batch_twice(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever loses a batch three times running would hear of an error instead of a payment."""
+    async with make_city(database.application_url) as city:
+        await make_giving(city, "paying", coupons=[coupon("many", first=1_000)])
+        wallets = [await make_wallet(city.engine) for _ in range(25)]
+        for wallet_id in wallets:
+            await give(city.teller, wallet_id, "paying", amount_yen=5_000)
+            await pick(city, wallet_id, "paying:many")
+        requests = [await fresh(city, one, amount_yen=1_300) for one in wallets]
+        await rush(city, requests[:1])  # From here on there is a row to count in.
+        read: list[int] = []
+        recorded: list[int] = []
+        begin, record = storage.begin, storage.record
+
+        async def count_and_begin(connection: Connection) -> tuple[frozenset[str], int | None]:
+            read.append(1)
+            return await begin(connection)
+
+        async def record_and_count(
+            connection: Connection, book: Book, *, open_ids: Collection[UUID]
+        ) -> None:
+            await record(connection, book, open_ids=open_ids)
+            recorded.append(1)
+
+        monkeypatch.setattr(storage, "begin", count_and_begin)
+        monkeypatch.setattr(storage, "record", record_and_count)
+        paid = await rush(city, requests[1:])
+        assert all(one.discount is not None for one in paid)
+        assert len(read) == len(recorded)
         await green(city)
 
 

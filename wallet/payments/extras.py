@@ -125,7 +125,10 @@ async def gather_extras(
             extras.offers[one.id] = offers_of(extras, one, due[one.id])
     _find_coupons(extras, choosing)
     _bound(extras, amounts_yen)
-    extras.totals = await read_totals(connection, _keys(extras, holders, purses))
+    keys = _keys(extras, holders, purses)
+    bearing_ids = {programme.id for programme, _ in extras.coupons.values()}
+    shared = [key for key in keys if key[0] in bearing_ids]
+    extras.totals = await read_totals(connection, keys, shared=shared)
     return extras
 
 

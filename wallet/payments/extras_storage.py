@@ -16,6 +16,15 @@ JOIN bonus_total AS t ON t.holder_id = ANY (ARRAY[asked.holder_id])
     AND t.rule = ANY (ARRAY[asked.rule]) AND t.period = ANY (ARRAY[asked.period])
 """
 
+# After holders' spending and before any balance, in one order: so payments and refunds lock them.
+LOCK_TOTALS: Final = """
+SELECT t.holder_id
+FROM unnest($1::uuid[], $2::text[], $3::text[]) AS asked (holder_id, rule, period)
+JOIN bonus_total AS t ON t.holder_id = ANY (ARRAY[asked.holder_id])
+    AND t.rule = ANY (ARRAY[asked.rule]) AND t.period = ANY (ARRAY[asked.period])
+ORDER BY t.holder_id, t.rule, t.period FOR NO KEY UPDATE OF t
+"""
+
 # Bonuses and what is counted of them, as a part of a statement that writes what they are for. What
 # many bonuses have in common, their kind, is sent once. Totals were read and not locked: one that
 # somebody else has written meanwhile is not as it was, or is there already, and then the batch must
@@ -167,10 +176,18 @@ def values_of(grants: Sequence[Grant], totals: Totals, *, now: datetime) -> list
     ]
 
 
-async def read_totals(connection: Connection, keys: Collection[TotalKey]) -> Totals:
-    """Return the totals as they are; whoever writes them makes sure that they still are."""
+async def read_totals(
+    connection: Connection, keys: Collection[TotalKey], *, shared: Collection[TotalKey] = ()
+) -> Totals:
+    """Return the totals as they are; whoever writes them makes sure that they still are.
+
+    Those that everybody counts in are ``shared`` and locked: read only, they would be found changed
+    by nearly every batch of a rush, until it ran out of attempts.
+    """
     if not keys:
         return Totals({})
+    if shared:
+        await connection.fetch(LOCK_TOTALS, *map(list, zip(*shared, strict=True)))
     rows = await connection.fetch(_READ_TOTALS, *map(list, zip(*keys, strict=True)))
     return Totals({(row[0], row[1], row[2]): Total(row[3], row[4]) for row in rows})
 

@@ -38,6 +38,8 @@ SHEETS_PER_PAGE: Final = 2_000
 PAGES_PER_ROUND: Final = 25
 """Pages a round goes through where sheets wait, so that those of one shop keep back no other's."""
 
+_FIRST: Final = UUID(int=0)
+
 # A booklet whose money is still on its way keeps its sheets back until it has come.
 _DUE: Final = text("""
 SELECT u.payment_id FROM paper_use AS u
@@ -200,7 +202,7 @@ async def run_redemptions(
     Those that have to wait stay the oldest, so it goes on behind them, ``limit`` at once.
     """
     looked_at = settled = 0
-    after = UUID(int=0)
+    after = _FIRST
     for _ in range(PAGES_PER_ROUND):
         ids = await _find_due(engine, limit, after=after)
         answers = await asyncio.gather(
@@ -216,13 +218,13 @@ async def run_redemptions(
 
 async def run_due(engine: AsyncEngine, database_url: str, clock: Clock) -> int:
     """Do a round of :func:`run_redemptions` if anything is due, as the worker does."""
-    if not await _find_due(engine, 1):
+    if not await _find_due(engine, 1, after=_FIRST):
         return 0
     async with bulk_teller(database_url, clock=clock) as teller:
         return await run_redemptions(engine, teller)
 
 
-async def _find_due(engine: AsyncEngine, limit: int, *, after: UUID = UUID(int=0)) -> list[UUID]:
+async def _find_due(engine: AsyncEngine, limit: int, *, after: UUID) -> list[UUID]:
     values = {"after": after, "most": limit}
     async with read(engine) as connection:
         return list((await connection.execute(_DUE, values)).scalars())

@@ -20,6 +20,7 @@ from wallet.core.money import LEDGER_JPY
 from wallet.ledger.chart import TRANSFER_BONUS_REVERSED
 from wallet.ledger.rules import Transfer, TransferCode
 from wallet.ledger.teller import Batch
+from wallet.payments.extras_storage import LOCK_TOTALS
 from wallet.payments.refund_rules import LAST_NUMBER, Leg, bonus_to_take, is_over
 from wallet.payments.refund_storage import Paid
 from wallet.payments.rules import BONUS_NUMBER
@@ -38,15 +39,6 @@ WHERE b.state <> 'reversed'
 _LOCK_USES: Final = """
 SELECT payment_id, programme_id, coupon, holder_id, amount_yen, reversed_yen FROM coupon_use
 WHERE payment_id = ANY($1::uuid[]) ORDER BY payment_id FOR NO KEY UPDATE
-"""
-
-# As payments lock them: after holders' spending and before any balance, in one order.
-_LOCK_TOTALS: Final = """
-SELECT t.holder_id
-FROM unnest($1::uuid[], $2::text[], $3::text[]) AS asked (holder_id, rule, period)
-JOIN bonus_total AS t ON t.holder_id = ANY (ARRAY[asked.holder_id])
-    AND t.rule = ANY (ARRAY[asked.rule]) AND t.period = ANY (ARRAY[asked.period])
-ORDER BY t.holder_id, t.rule, t.period FOR NO KEY UPDATE OF t
 """
 
 _REVERSE: Final = """
@@ -190,7 +182,7 @@ async def gather_bonuses(connection: Connection, payment_ids: Sequence[UUID]) ->
     keys = {key for several in grants.values() for one in several for key in one.keys}
     keys.update(key for one in uses.values() for key in one.keys)
     if keys:
-        await connection.fetch(_LOCK_TOTALS, *map(list, zip(*sorted(keys), strict=True)))
+        await connection.fetch(LOCK_TOTALS, *map(list, zip(*sorted(keys), strict=True)))
     return Bonuses(grants, uses)
 
 
