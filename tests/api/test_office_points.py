@@ -127,23 +127,41 @@ async def make_shop(counter: Counter, teller: Teller) -> Merchant:
     return await make_merchant(counter.engine, teller)
 
 
-async def test_an_order_on_takings_waits_for_the_worker(
+async def test_an_order_on_takings_takes_two_and_waits_for_the_worker(
     counter: Counter, desk: Desk, teller: Teller
 ) -> None:
     payer, payee = [await make_shop(counter, teller) for _ in range(2)]
     shop_id, to_shop_id = (public_id("shp", one.shop_id) for one in (payer, payee))
-    ordered = await desk.post(
-        f"{V1}/takings", shop_id=shop_id, to_shop_id=to_shop_id, amount_yen=500
-    )
-    assert ordered.status_code == 202, ordered.text
-    cash_out = await desk.post(f"{V1}/takings", shop_id=shop_id, amount_yen=400)
+    lead = await counter.seat("programme_lead")
+    wanted: list[dict[str, Any]] = [
+        {"shop_id": shop_id, "to_shop_id": to_shop_id, "amount_yen": 500},
+        {"shop_id": shop_id, "amount_yen": 400},
+    ]
+    ordered: dict[str, str | None] = {}
+    for body in wanted:
+        asked = await desk.post(f"{V1}/takings", **body)
+        assert asked.status_code == 202, asked.text
+        path = f"/office/v1/approvals/{asked.json()['id']}"
+        agreed = {"payload_hash": asked.json()["payload_hash"]}
+        assert len(await find_due(counter.engine)) == len(ordered)
+        assert (await desk.post(f"{path}/approve", agreed)).status_code == 403
+        problem_of(await desk.post(f"{path}/execute", {}), "approval_missing")
+        assert (await lead.post(f"{path}/approve", agreed)).status_code == 200
+        done = await desk.post(f"{path}/execute", {})
+        assert done.status_code == 200, done.text
+        problem_of(await desk.post(f"{path}/execute", {}), "approval_executed")
+        ordered[done.json()["result"]["order"]] = body.get("to_shop_id")
     listed = (await desk.get(f"{V1}/takings?limit=2")).json()["data"]
-    assert {one["id"]: one["to_shop_id"] for one in listed} == {
-        ordered.json()["id"]: to_shop_id,
-        cash_out.json()["id"]: None,
-    }
-    assert {one["state"] for one in listed} == {"ordered"}
+    assert {one["id"]: one["to_shop_id"] for one in listed} == ordered
+    assert {(one["state"], one["ordered_by"]) for one in listed} == {("ordered", desk.staff_id)}
+    assert [one["amount_yen"] for one in listed] == [400, 500]
     assert len(await find_due(counter.engine)) == 2
+
+
+async def test_an_order_that_makes_no_sense_is_refused_at_once(
+    counter: Counter, desk: Desk, teller: Teller
+) -> None:
+    shop_id = public_id("shp", (await make_shop(counter, teller)).shop_id)
     same = await desk.post(f"{V1}/takings", shop_id=shop_id, to_shop_id=shop_id, amount_yen=1)
     problem_of(same, "takings_to_self")
     nobodys = public_id("shp", uuid4())

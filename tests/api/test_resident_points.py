@@ -8,6 +8,7 @@ from uuid import uuid4
 import httpx2 as httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 
 from tests.api.answers import problem_of
 from tests.factories.city import City
@@ -23,13 +24,15 @@ from tests.factories.points import (
     sell,
     yen_in,
 )
-from tests.factories.residents import Resident, person_of
+from tests.factories.residents import Resident, person_of, within
 from tests.factories.vouchers import give as issue
 from wallet.core.ids import public_id
 from wallet.points.codes import new_event_code
 from wallet.programmes.terms import Exchange as Rate
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FREEZE = text("UPDATE person SET state = 'frozen', frozen_because = 'counter' WHERE id = :id")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -176,6 +179,36 @@ async def test_who_guesses_at_codes_is_stopped(pocket: Pocket, coin: str) -> Non
     for path, body, _ in ways:
         problem_of(await post(pocket, guesser, path, body), "too_many_tries")
     problem_of(await give(pocket, guesser, coin, to="2222-2222"), "too_many_tries")
+
+
+async def test_ones_own_code_between_wrong_ones_opens_no_more_tries(
+    pocket: Pocket, coin: str
+) -> None:
+    guesser = await make_giver(pocket, coin)
+    own, wrong = await code_of(pocket, guesser), {"code": "gift_" + "a" * 32}
+    for _ in range(10):
+        problem_of(await give(pocket, guesser, coin, to=own), "gift_to_self")
+        problem_of(await post(pocket, guesser, "/gifts/claim", wrong), "gift_code_unknown")
+    problem_of(await post(pocket, guesser, "/gifts/claim", wrong), "too_many_tries")
+
+
+async def test_a_repeat_of_a_gift_is_told_so_whatever_has_become_of_its_receiver(
+    pocket: Pocket, coin: str
+) -> None:
+    giver, receiver = await make_giver(pocket, coin), await make_person(pocket.city.engine)
+    to, key = await code_of(pocket, receiver), str(uuid4())
+    await approved(pocket, giver, coin, to=to)
+    made = await give(pocket, giver, coin, to=to, yen=500, key=key)
+    assert made.status_code == 201, made.text
+    for _ in range(10):
+        await post(pocket, giver, "/gifts/claim", {"code": "gift_" + "a" * 32})
+    closed = await give(pocket, giver, coin, to=to, yen=500, key=key)
+    assert (closed.status_code, closed.json()) == (201, made.json())
+    await within(pocket.city.engine, lambda c: c.execute(FREEZE, {"id": receiver.id}))
+    frozen = await give(pocket, giver, coin, to=to, yen=500, key=key)
+    assert (frozen.status_code, frozen.json()) == (201, made.json())
+    problem_of(await give(pocket, giver, coin, to=to, yen=501, key=key), "idempotency_conflict")
+    assert await yen_in(pocket.city.engine, receiver, coin) == 1_500
 
 
 async def test_a_gift_needs_a_key_of_its_own(pocket: Pocket, coin: str) -> None:

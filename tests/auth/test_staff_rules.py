@@ -203,6 +203,7 @@ MATTERS = {
         Action.PURSE_EXTEND,
         Action.BUYER_REFUND,
         Action.SUSPENSE_SETTLE,
+        Action.TAKINGS_ORDER,
         Action.CARD_BATCH,
     },
     "benefit": {Action.BENEFIT_GRANT, Action.BENEFIT_CLAW_BACK, Action.CARD_BATCH},

@@ -133,6 +133,22 @@ async def test_who_tries_many_codes_is_stopped(office: Office) -> None:
     assert late.code == "too_many_tries"
 
 
+async def test_wrong_codes_from_known_phones_close_nothing_for_others_at_their_address(
+    office: Office,
+) -> None:
+    def typed(code: str) -> CodeEntered:
+        return CodeEntered(code=code, birthdate=BORN, address="203.0.113.7", device_id=uuid4())
+
+    for _ in range(3):
+        guesser, wrong = await make_claimant(office.engine), typed("K7M2-3PQR-9XYZ")
+        answers = [await enter(office, guesser, "", entered=wrong) for _ in range(11)]
+        assert answers[:10] == [WRONG] * 10
+        assert answers[10] != WRONG
+    _, code = await offered(office)
+    who = await make_claimant(office.engine)
+    assert isinstance(await enter(office, who, code, entered=typed(code)), Claimed)
+
+
 async def test_one_code_is_claimed_once_by_two_who_come_together(office: Office) -> None:
     _, code = await offered(office)
     pair = [await make_claimant(office.engine) for _ in range(2)]
@@ -187,6 +203,16 @@ async def test_who_is_known_gets_the_next_benefit_without_claiming_it(office: Of
     await office.work()
     assert await office.states(run_id) == ["granted"]
     assert await office.held(who.wallet_id) == {BENEFIT: 2 * YEN}
+
+
+async def test_a_parent_who_types_a_childs_code_does_not_become_the_child(office: Office) -> None:
+    parent, ref = await make_claimant(office.engine), f"ref-{uuid4().hex}"
+    child = {"beneficiary_ref": ref, "guardian_ref": f"ref-{uuid4().hex}"}
+    grant_id, code = await offered(office, **child)
+    assert await enter(office, parent, code) == Claimed(grant_id, parent.wallet_id)
+    run_id = await office.approved(row(**child))
+    await office.work()
+    assert await office.states(run_id) == ["offered"]
 
 
 async def test_who_is_not_proven_is_not_known_by_a_letter(office: Office) -> None:

@@ -12,6 +12,7 @@ from wallet.api.office_benefit_executions import BENEFIT_EXECUTIONS
 from wallet.api.office_campaigns_executions import CAMPAIGN_EXECUTIONS
 from wallet.api.office_cards_executions import CARD_EXECUTIONS
 from wallet.api.office_guard import Acting
+from wallet.api.office_points_executions import POINTS_EXECUTIONS
 from wallet.api.office_programmes_executions import PROGRAMME_EXECUTIONS
 from wallet.api.office_purses_executions import PURSE_EXECUTIONS
 from wallet.api.office_receipts_executions import RECEIPT_EXECUTIONS
@@ -167,6 +168,7 @@ EXECUTIONS: Final[Mapping[Action, Execution]] = MappingProxyType(
         Action.STAFF_CHANGE_FAMILY: _change_family,
         **CAMPAIGN_EXECUTIONS,
         **CARD_EXECUTIONS,
+        **POINTS_EXECUTIONS,
         **PROGRAMME_EXECUTIONS,
         **PURSE_EXECUTIONS,
         **BENEFIT_EXECUTIONS,

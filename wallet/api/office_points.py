@@ -1,21 +1,24 @@
 """``/office/v1/points``: civic events and their codes, rewards for steps, orders on takings.
 
 Nothing here moves money: what is decided is written down, and phones or the worker move it within
-the budgets that two people have approved.
+the budgets that two people have approved. A shop's takings are in no budget, so an order on them is
+only asked for here, and written when a colleague has agreed.
 """
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from wallet.api.office_approvals import ApprovalOut, ask
 from wallet.api.office_forms import In, Line, Out, Page, Reason, WhyIn, read_id
 from wallet.api.office_guard import Acting, needs
 from wallet.api.office_openapi import REFUSALS
-from wallet.auth.staff_rules import Permission, check_reason
+from wallet.auth.staff_approvals import Draft
+from wallet.auth.staff_rules import Action, Permission, check_reason
 from wallet.core.clock import rfc3339, to_microseconds
 from wallet.core.database import read
 from wallet.core.ids import public_id
@@ -30,7 +33,7 @@ from wallet.points.manage import (
 )
 from wallet.points.queries import EventSeen, list_events, list_step_rules
 from wallet.points.rules import LADDER_RUNGS_MAX, STEPS_MAX, Rung
-from wallet.points.shops import Order, list_orders, order_takings
+from wallet.points.shops import Order, check_order, list_orders
 
 router = APIRouter(prefix="/office/v1/points", tags=["staff: points"], responses=REFUSALS)
 
@@ -140,12 +143,6 @@ class OrderIn(In):
     to_shop_id: ShopId | None = None
     amount_yen: Annotated[int, Field(ge=1, le=1_000_000_000)]
     reason: Reason
-
-
-class OrderIdOut(Out):
-    """The order that was written."""
-
-    id: str
 
 
 class OrderOut(Out):
@@ -300,33 +297,24 @@ async def orders(acting: Reading, page: Annotated[Page, Query()]) -> OrderListOu
     return OrderListOut(data=shown, has_more=has_more, next_cursor=cursor)
 
 
-@router.post("/takings", status_code=202, summary="Order takings to be moved")
-async def order(acting: Writing, body: OrderIn) -> OrderIdOut:
-    """Have a shop's takings go to another shop, or be paid out; the worker moves them."""
+@router.post("/takings", status_code=202, summary="Ask to order takings to be moved")
+async def ask_to_order(acting: Writing, body: OrderIn) -> ApprovalOut:
+    """Ask a colleague to agree that a shop's takings go to another shop, or are paid out.
+
+    The order is written once, when what was agreed to is carried out; the worker moves the money.
+    """
     shop_id = read_id("shp", body.shop_id, "shop_unknown")
     to_shop_id = None
     if body.to_shop_id is not None:
         to_shop_id = read_id("shp", body.to_shop_id, "shop_unknown")
 
-    async def work(connection: AsyncConnection) -> UUID:
-        check_reason(body.reason)
-        return await order_takings(
-            connection,
-            shop_id=shop_id,
-            to_shop_id=to_shop_id,
-            amount_yen=body.amount_yen,
-            ordered_by=acting.member.id,
-            now_us=acting.now_us,
-        )
+    async def look() -> None:
+        async with read(acting.office.engine) as connection:
+            await check_order(connection, shop_id=shop_id, to_shop_id=to_shop_id)
 
-    order_id = await acting.act(
-        "points.order_takings",
-        work,
-        subject=body.shop_id,
-        reason=body.reason,
-        tell=lambda made: {"order": public_id("tko", made), "amount_yen": body.amount_yen},
-    )
-    return OrderIdOut(id=public_id("tko", order_id))
+    await acting.noting("takings.order", look, subject=body.shop_id, reason=body.reason)
+    payload: dict[str, Any] = {"to_shop_id": body.to_shop_id, "amount_yen": body.amount_yen}
+    return await ask(acting, Draft(Action.TAKINGS_ORDER, body.shop_id, payload, body.reason))
 
 
 def _event(one: EventSeen) -> EventOut:

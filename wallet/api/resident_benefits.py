@@ -156,7 +156,12 @@ async def claim_with_code(
     work = partial(
         claim_by_code,
         person=resident.person,
-        entered=CodeEntered(code=body.code, birthdate=body.birthdate, address=address_of(request)),
+        entered=CodeEntered(
+            code=body.code,
+            birthdate=body.birthdate,
+            address=address_of(request),
+            device_id=resident.caller.device_id,
+        ),
         wallet_id=_wallet_id(body),
         pepper=rooms.pepper,
         now_us=rooms.clock(),

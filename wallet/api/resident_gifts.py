@@ -34,7 +34,7 @@ from wallet.core.clock import rfc3339, to_datetime, to_microseconds
 from wallet.core.database import read
 from wallet.core.ids import align_id, new_id, public_id
 from wallet.people.rules import read_support_code
-from wallet.points.check_codes import check_gift_code, find_receiver
+from wallet.points.check_codes import check_gift_code, find_given, find_receiver
 from wallet.points.claim import SETTLE_GIFT, Cancel, Claim
 from wallet.points.codes import gift_code_hash, gift_code_of
 from wallet.points.give import GIVE, Asked, Gave, Give
@@ -90,7 +90,7 @@ async def give(request: Request, resident: ActiveResident, body: GiveBody) -> Gi
     if body.to is None:
         code = gift_code_of(resident.person.id, idempotency_key=key, pepper=rooms.pepper)
     else:
-        receiver_id = await _find_receiver(request, resident, body.to)
+        receiver_id = await _find_receiver(request, resident, body.to, key)
     caller = resident.caller
     asked = Give(
         gift_id=align_id(new_id(now_us=rooms.clock())),
@@ -175,7 +175,17 @@ async def cancel(request: Request, resident: ActiveResident, gift_id: str) -> Gi
     return _gift(gave.gift, gave.programme)
 
 
-async def _find_receiver(request: Request, resident: Resident, support_code: str) -> UUID:
+async def _find_receiver(request: Request, resident: Resident, support_code: str, key: str) -> UUID:
+    # A repeat of a gift that was made is told so, even if nobody can be given anything any more.
+    async with read(rooms_of(request).engine) as connection:
+        given = await find_given(
+            connection,
+            giver_id=resident.person.id,
+            idempotency_key=key,
+            support_code=support_code,
+        )
+    if given is not None:
+        return given
     check = partial(find_receiver, support_code=support_code)
     found: UUID = await check_code(request, resident, check)
     return found

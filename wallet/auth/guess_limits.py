@@ -132,6 +132,8 @@ class Tally(msgspec.Struct, frozen=True):
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of one kind of secret; None where a kind has no such limit.
 
+    ``begins_anew`` False: not even a known device forgets its failures with a success, because the
+    guesser has a right code too, their own, and would enter it between the wrong ones.
     ``holder`` is the limit of whoever shows secrets that are too long to guess; it takes the place
     of a ladder, and then only failures cost a write.
     """
@@ -141,6 +143,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     address_range: Tally | None = None
     everywhere: Tally | None = None
     value: Tally | None = None
+    begins_anew: bool = True
 
 
 _RANGE: Final = Tally(failures_max=100, window_s=10 * MINUTE_S)
@@ -183,6 +186,7 @@ LIMITS: Final = MappingProxyType(
             ladder=Ladder(rungs=((10, HOUR_S),), forget_s=DAY_S),
             address_range=Tally(failures_max=20, window_s=HOUR_S),
             everywhere=_EVERYWHERE,
+            begins_anew=False,
         ),
         "support_code": Limits(
             ladder=Ladder(rungs=((5, 15 * MINUTE_S), (10, DAY_S), (30, UNTIL_RESET_S))),
@@ -296,12 +300,14 @@ async def succeed(
     """Give the try back: it was right.
 
     A device's counter begins anew. An account's only gets this one try back, since strangers share
-    it: whoever signs in every day must not open ten more tries for a guesser each time.
+    it: whoever signs in every day must not open ten more tries for a guesser each time. So does a
+    device's where the guesser could be right whenever they like (:class:`Limits`).
     """
-    if LIMITS[kind].ladder is None:
+    limits = LIMITS[kind]
+    if limits.ladder is None:
         return
     values: dict[str, Any] = {"kind": kind, "subject": _owner(kind, subjects)}
-    if subjects.device is None:
+    if subjects.device is None or not limits.begins_anew:
         await connection.execute(_GIVE_BACK, {**values, "now": to_datetime(now_us)})
     else:
         await connection.execute(_FORGET, {**values, "until": None})

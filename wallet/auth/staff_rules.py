@@ -78,6 +78,7 @@ class Action(StrEnum):
     PURSE_EXTEND = "purse.extend"
     BUYER_REFUND = "buyer.refund"
     SUSPENSE_SETTLE = "suspense.settle"
+    TAKINGS_ORDER = "takings.order"
     BENEFIT_GRANT = "benefit.grant"
     BENEFIT_CLAW_BACK = "benefit.claw_back"
     CARD_BATCH = "card.batch"

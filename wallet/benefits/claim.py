@@ -38,7 +38,7 @@ UPDATE benefit_grant AS g SET code_failures = g.code_failures + 1
 FROM benefit_run AS r
 WHERE g.code_mac = :code_mac AND g.state = 'offered' AND g.code_failures < :tries
   AND r.id = g.run_id AND r.state = 'approved' AND r.claim_until >= :day
-RETURNING g.id, g.birth_mac, g.beneficiary_hash
+RETURNING g.id, g.birth_mac, g.beneficiary_hash, g.guardian_hash
 """)
 
 _TAKE: Final = text("""
@@ -114,11 +114,16 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class CodeEntered(msgspec.Struct, frozen=True, kw_only=True):
-    """What was typed from a letter, the beneficiary's birthday, and from where."""
+    """What was typed from a letter, the beneficiary's birthday, and from where.
+
+    ``device_id`` is the phone that has just proved its key: its tries are counted by themselves,
+    and wrong ones close nothing for the others behind one carrier's address.
+    """
 
     code: str
     birthdate: date
     address: str | None
+    device_id: UUID | None = None
 
 
 async def list_offers(connection: AsyncConnection, *, person_id: UUID) -> list[Offer]:
@@ -178,10 +183,16 @@ async def claim_by_code(
 
     Refuses with :data:`WRONG` and ``too_many_tries``; the caller commits whatever the answer is,
     so that every try counts. Raises ``wallet_unknown`` before anything is tried. A proven person
-    who claims into their own wallet is known by the reference from then on.
+    who claims into their own wallet is known by the reference from then on, unless the roster names
+    a guardian: then it may be the guardian who has typed the code.
     """
     target = _reached(await list_reach(connection, person_id=person.id), wallet_id)
-    counted_for = subjects_of(pepper=pepper, account=person.id.hex, address=entered.address)
+    counted_for = subjects_of(
+        pepper=pepper,
+        account=person.id.hex,
+        device_id=entered.device_id,
+        address=entered.address,
+    )
     refusal = await allow(connection, kind="claim_code", subjects=counted_for, now_us=now_us)
     if refusal is not None:
         return refusal
@@ -194,7 +205,8 @@ async def claim_by_code(
         return WRONG
     await succeed(connection, kind="claim_code", subjects=counted_for, now_us=now_us)
     await _take(connection, grant_id, target.wallet_id, person.id, now_us)
-    if target.role is Role.OWN and person.tier >= Tier.RESIDENT:
+    may_be_another = row["guardian_hash"] is not None
+    if target.role is Role.OWN and person.tier >= Tier.RESIDENT and not may_be_another:
         await know_beneficiary(
             connection,
             beneficiary_hash=row["beneficiary_hash"],

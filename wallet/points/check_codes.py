@@ -17,6 +17,11 @@ KIND: Final = "claim_code"
 UNKNOWN_RECEIVER: Final = Refusal("gift_receiver_unknown")
 
 _FIND: Final = text("SELECT id FROM person WHERE support_code = :code AND state = 'active'")
+_FIND_GIVEN: Final = text("""
+SELECT g.receiver_id FROM gift AS g JOIN person AS p ON p.id = g.receiver_id
+WHERE g.giver_id = :giver_id AND g.idempotency_key = :idempotency_key AND g.code_hash IS NULL
+  AND p.support_code = :code
+""")
 _IS_GIFT: Final = text("SELECT EXISTS (SELECT FROM gift WHERE code_hash = :code_hash)")
 
 
@@ -47,6 +52,22 @@ async def find_receiver(
         return UNKNOWN_RECEIVER
     await succeed(connection, kind=KIND, subjects=subjects, now_us=now_us)
     return person_id
+
+
+async def find_given(
+    connection: AsyncConnection, *, giver_id: UUID, idempotency_key: str, support_code: str
+) -> UUID | None:
+    """Return who was given something under this key by this very code, None before the first time.
+
+    Whatever has become of them since, and however often the giver has guessed.
+    """
+    values = {
+        "giver_id": giver_id,
+        "idempotency_key": idempotency_key,
+        "code": read_support_code(support_code),
+    }
+    found: UUID | None = (await connection.execute(_FIND_GIVEN, values)).scalar_one_or_none()
+    return found
 
 
 async def check_gift_code(

@@ -1,8 +1,8 @@
 """What shops do with their takings: pay another shop, or have them leave as a bank transfer.
 
-The office orders, the worker moves: an order is a row that is moved once, under ids that follow
-from its own. Takings are what the city owes a shop; nobody ever gives away more than that. Only
-shops cash out: for a holder it would be a refund, which the law forbids (Payment Services Act,
+Two of the office order, the worker moves: an order is a row that is moved once, under ids that
+follow from its own. Takings are what the city owes a shop; nobody ever gives away more than that.
+Only shops cash out: for a holder it would be a refund, which the law forbids (Payment Services Act,
 Art. 20(5)), and no order can name a wallet. A bank transfer is made by whoever settles; here the
 money is set aside for it.
 """
@@ -176,6 +176,17 @@ MOVE_TAKINGS: Final = MoveTakings()
 """The kind of work that moves takings."""
 
 
+async def check_order(
+    connection: AsyncConnection, *, shop_id: UUID, to_shop_id: UUID | None
+) -> None:
+    """Raise ``shop_unknown``, and ``takings_to_self`` for a shop that would pay itself."""
+    if shop_id == to_shop_id:
+        raise RefusedError("takings_to_self")
+    ids = [shop_id] if to_shop_id is None else [shop_id, to_shop_id]
+    if (await connection.execute(_SHOPS, {"ids": ids})).scalar_one() != len(ids):
+        raise RefusedError("shop_unknown")
+
+
 async def order_takings(
     connection: AsyncConnection,
     *,
@@ -187,13 +198,9 @@ async def order_takings(
 ) -> UUID:
     """Write an order in the caller's transaction and return its id; the worker moves the money.
 
-    Raises ``shop_unknown``, and ``takings_to_self`` for a shop that would pay itself.
+    Raises as :func:`check_order`.
     """
-    if shop_id == to_shop_id:
-        raise RefusedError("takings_to_self")
-    ids = [shop_id] if to_shop_id is None else [shop_id, to_shop_id]
-    if (await connection.execute(_SHOPS, {"ids": ids})).scalar_one() != len(ids):
-        raise RefusedError("shop_unknown")
+    await check_order(connection, shop_id=shop_id, to_shop_id=to_shop_id)
     order_id = align_id(new_id(now_us=now_us))
     await connection.execute(
         _INSERT,
