@@ -16,6 +16,7 @@ STATUSES: Final = MappingProxyType(
             "campaign_changed",
             "campaign_exists",
             "campaign_fixed",
+            "campaign_frame_taken",
             "campaign_not_approved",
             "campaign_not_drawn",
             "campaign_not_drawn_again",

@@ -447,6 +447,40 @@ async def test_nobody_decides_their_own_familys_application(hall: Hall) -> None:
     assert (await enter(other, fair, person_id=resident.person_id)).status_code == 201
 
 
+async def test_nobody_gives_a_strangers_paper_to_their_own_wallet(hall: Hall) -> None:
+    fair = await open_applications(await hall.fair())
+    other = await hall.clerk(fair)
+    paper = (await enter(other, fair, identity=IDENTITY, resident=True)).json()["id"]
+    path = f"/office/v1/applications/{paper}/wallet"
+    resident = await make_resident(fair.engine, number=next(_numbers))
+    body = {"wallet_id": public_id("wal", resident.wallet_id)}
+    desk = await hall.counter.seat("programme_clerk", person_id=resident.id)
+    problem_of(await desk.post(path, body), "own_affair")
+    assert (await enter(other, fair, person_id=resident.person_id)).status_code == 201
+    problem_of(await other.post(path, body), "application_exists")
+    once = await make_resident(fair.engine, number=next(_numbers))
+    body = {"wallet_id": public_id("wal", once.wallet_id)}
+    assert (await other.post(path, body)).status_code == 200
+    more = await enter(other, fair, identity={**IDENTITY, "name": "姫路 次郎"}, resident=True)
+    path = f"/office/v1/applications/{more.json()['id']}/wallet"
+    problem_of(await other.post(path, body), "application_exists")
+
+
+async def test_a_frame_is_no_two_campaigns_at_once(hall: Hall) -> None:
+    desk, shared = await hall.counter.seat("programme_clerk"), await hall.frame()
+    first, second, third = [
+        await create(desk, await hall.frame(), shared, shops_min=0) for _ in range(3)
+    ]
+    for one in (first, second):
+        assert (await approve(hall, desk, one["id"])).status_code == 200
+    assert (await step(desk, first["id"], "merchant_recruiting")).status_code == 200
+    told = problem_of(await step(desk, second["id"], "merchant_recruiting"), "campaign_frame_taken")
+    assert (told["frame"], told["campaign"]) == (shared, first["code"])
+    problem_of(await approve(hall, desk, third["id"]), "campaign_frame_taken")
+    assert (await step(desk, first["id"], "published")).status_code == 200
+    problem_of(await step(desk, second["id"], "merchant_recruiting"), "campaign_frame_taken")
+
+
 async def test_a_list_of_campaigns_has_pages(hall: Hall) -> None:
     desk = await hall.counter.seat("programme_clerk")
     made = [await create(desk, await hall.frame()) for _ in range(3)]

@@ -11,6 +11,7 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from tests.api.answers import problem_of
+from tests.factories.campaigns import OPENS, first_come, make_fair
 from tests.factories.city import open_rooms
 from tests.factories.moments import NOW_US
 from tests.factories.offices import Counter, Desk
@@ -22,6 +23,7 @@ from tests.factories.residents import row_of
 from tests.factories.sales import pay_for, reserve, wish
 from tests.factories.staff import REASON
 from tests.servers import Database
+from wallet.api.office_receipts_executions import SettlePayload, settlement_of
 from wallet.core.clock import TestClock
 from wallet.core.database import write
 from wallet.core.ids import public_id
@@ -194,6 +196,15 @@ async def test_what_cannot_be_settled_is_told_before_anybody_agrees(till: Till) 
     problem_of(await clerk.post(path, vain), "reason_missing")
 
 
+async def test_a_receipt_that_is_named_twice_is_settled_once(till: Till) -> None:
+    lost = await till.arrives(await till.slip(), reference="lost")
+    assert await settled(till, lost, lost) == "done"
+    lost = await till.arrives(await till.slip(), reference="lost")
+    name = public_id("rec", lost.receipt_id)  # As one that was asked for long ago.
+    settlement = settlement_of(SettlePayload((name, name), None), decided_by="apr_x")
+    assert settlement.receipt_ids == (lost.receipt_id,)
+
+
 async def test_nobody_settles_alone(till: Till) -> None:
     lead = await till.counter.seat("programme_clerk", "programme_lead")
     lost = await till.arrives(await till.slip(), reference="lost")
@@ -233,7 +244,9 @@ async def test_a_sale_is_opened_changed_and_listed(till: Till) -> None:
     assert first == {"programme": "voucher", "units_total": 50}
 
 
-@pytest.mark.parametrize("typed", ["090-1234-5678", "mail@example.jp", "123456789018", "%E3%81%82"])
+@pytest.mark.parametrize(
+    "typed", ["090-1234-5678", "mail@example.jp", "123456789018", "%E3%81%82", "%00"]
+)
 async def test_what_looks_like_a_person_is_refused_and_stays_out_of_the_trail(
     till: Till, typed: str
 ) -> None:
@@ -269,6 +282,37 @@ async def test_what_was_paid_for_and_is_held_is_on_the_work_list(till: Till) -> 
     await _set_state(till, wallet_id, "active")
     await settle_purchases(till.counter.engine, database_url=till.url, clock=TestClock(NOW_US))
     assert (await clerk.get(f"{RECEIPTS}/work")).json()["held"] == []
+
+
+async def test_a_sale_is_opened_however_many_there_are(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clerk = await till.counter.seat("programme_clerk")
+    await put(clerk, "voucher")
+    await make_programme(till.teller, voucher_draft("later"))
+    monkeypatch.setattr("wallet.vouchers.purchase_stock.SALES_MAX", 1)
+    opened = await put(clerk, "later", units_total=7)
+    assert (opened.status_code, opened.json()["programme"]) == (200, "later")
+    assert (opened.json()["units_total"], opened.json()["closes_at"]) == (
+        7,
+        "2026-11-30T15:00:00.000Z",
+    )
+
+
+async def test_what_a_campaign_sells_nobody_changes_by_hand(till: Till) -> None:
+    clerk = await till.counter.seat("programme_clerk")
+    fair = await make_fair(
+        till.counter.engine,
+        till.teller,
+        TestClock(NOW_US),
+        terms_=first_come("fair"),
+        frames=("fair",),
+    )
+    told = problem_of(await put(clerk, "fair", units_total=1), "sale_of_campaign")
+    assert told["campaign"] == "fair"
+    fair.go_to(OPENS)
+    await fair.work()
+    problem_of(await put(clerk, "fair", units_total=1, mode="offered"), "sale_of_campaign")
 
 
 async def _set_state(till: Till, wallet_id: UUID, state: str) -> None:

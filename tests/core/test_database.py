@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
+import traceback
 from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -253,6 +254,17 @@ async def test_numbers_are_sent_as_one_literal(
     assert array_literal(iter(numbers)) == literal
     async with open_connection(module_database.application_url) as connection:
         assert await connection.fetchval("SELECT $1::text::bigint[]", literal) == numbers
+
+
+async def test_what_was_sent_stands_in_no_errors_text(engine: AsyncEngine) -> None:
+    async def work(connection: AsyncConnection) -> None:
+        values = {"number": 1, "value": 90_123_456}
+        await connection.execute(text("INSERT INTO mark VALUES (:number, :value)"), values)
+
+    with pytest.raises(IntegrityError) as told:
+        await write(engine, work)
+    assert "INSERT INTO mark" in str(told.value)
+    assert "90123456" not in "".join(traceback.format_exception(told.value))
 
 
 def test_an_error_without_a_state_has_none() -> None:

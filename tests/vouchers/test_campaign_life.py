@@ -1,5 +1,6 @@
 """A campaign from its draft to its end, on the real tables and a clock that is told when."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from tests.factories.campaigns import (
 )
 from tests.factories.city import open_rooms
 from tests.factories.moments import NOW_US, PEPPER
+from tests.patience import until
 from tests.servers import Database
 from wallet.core.clock import TestClock, to_microseconds
 from wallet.core.database import read, write
@@ -41,6 +43,7 @@ from wallet.vouchers.campaigns import read_story, resume_campaign, suspend_campa
 from wallet.vouchers.campaigns_rules import NOTICE_FROM, State, end_of
 from wallet.vouchers.check import decide_application
 from wallet.vouchers.draw import (
+    Draw,
     PublicValue,
     ask_for_list,
     commit_seed,
@@ -48,7 +51,10 @@ from wallet.vouchers.draw import (
     rename_value,
     reveal,
 )
+from wallet.vouchers.draw_due import load_entries
 from wallet.vouchers.lapse_purchases import lapse_due
+from wallet.vouchers.lottery import hash_of, list_text
+from wallet.vouchers.lottery import listed as lottery_order
 from wallet.vouchers.purchase_rules import ReserveRequest
 from wallet.vouchers.purchase_stock import OnSale, list_sales
 from wallet.vouchers.reserve import RESERVE, Reserved
@@ -396,6 +402,51 @@ async def test_a_draw_that_was_interrupted_goes_on_to_the_same_result(
     await fair.work()
     told = await fair.events("application.won"), await fair.events("application.lost")
     assert [len(ones) for ones in told] == [3, 2]
+
+
+async def test_a_list_that_another_worker_is_filling_is_not_closed_too_early(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, teller, clock = rooms
+    monkeypatch.setattr("wallet.vouchers.draw_due.ENTRIES_PER_PORTION", 1)
+    fair = await open_applications(await make_fair(engine, teller, clock))
+    made = [await fair.apply(await make_applicant(engine, now_us=clock())) for _ in range(3)]
+    await close_applications(fair)
+    await fair.do(ask_for_list, round_=1, actor=CLERK)
+    first = min(one.id for one in made)
+    asked = await find_first_draw(engine, fair)
+    take = text(
+        "INSERT INTO draw_entry (draw_id, application_id, frame, units_asked)"
+        " VALUES (:id, :application_id, 'voucher', 1)"
+    )
+    hold = text("SELECT FROM draw WHERE id = :id FOR NO KEY UPDATE")
+    waits = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with engine.begin() as other:  # It has taken the first portion, and not committed it.
+        await other.execute(hold, {"id": asked.id})
+        await other.execute(take, {"id": asked.id, "application_id": first})
+        work = asyncio.create_task(fair.work())
+
+        async def is_waiting() -> object:
+            async with read(engine) as connection:
+                return (await connection.execute(waits)).scalar_one()
+
+        await until(is_waiting)
+    await asyncio.gather(work, fair.work())
+    listed = await find_first_draw(engine, fair)
+    entries, _ = await load_entries(engine, listed)
+    assert len(entries) == 3
+    assert listed.list_hash == hash_of(list_text(lottery_order(entries)))
+
+
+async def find_first_draw(engine: AsyncEngine, fair: Fair) -> Draw:
+    """Return the first round of a campaign."""
+    async with read(engine) as connection:
+        held = await find_draw(connection, fair.id, 1)
+    assert held is not None
+    return held
 
 
 async def test_a_list_that_was_changed_is_not_drawn_from(

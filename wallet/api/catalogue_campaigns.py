@@ -118,6 +118,13 @@ _CAMPAIGNS: Final = (
         "いまの内容で、もう一度承認を申請してください。",
     ),
     _staff(
+        "campaign_frame_taken",
+        409,
+        "The programme `frame` is sold by the campaign `campaign`, which is not over",
+        "ほかの募集で販売中の枠が含まれています",
+        "その募集の利用期間が終わるのを待つか、別の枠を選んでください。",
+    ),
+    _staff(
         "campaign_step_unknown",
         409,
         "No step leads from the campaign's state to this one",

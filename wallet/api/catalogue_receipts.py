@@ -223,6 +223,13 @@ _OFFICE: Final = (
         "枠の数までにしてください。",
     ),
     for_staff(
+        "sale_of_campaign",
+        409,
+        "The programme is sold by the campaign `campaign`, so its sale is not changed by hand",
+        "この枠は公開中の募集で販売しています",
+        "販売の内容は募集で決まっています。止めるときは募集を一時停止してください。",
+    ),
+    for_staff(
         "sale_below_sold",
         409,
         "More units are reserved or sold already",

@@ -20,7 +20,7 @@ from wallet.auth.staff_rules import Permission, check_reason
 from wallet.core.clock import rfc3339, to_microseconds
 from wallet.core.ids import parse_public_id, public_id
 from wallet.programmes.basics import is_code
-from wallet.vouchers.apply import Application, Wish, apply, find_application, give_wallet
+from wallet.vouchers.apply import Application, Wish, apply, find_application, give_wallet, holder_of
 from wallet.vouchers.apply_rules import UNITS_MAX, ApplicantFacts, SoftIdentity
 from wallet.vouchers.campaigns import find_campaign
 from wallet.vouchers.check import decide_application
@@ -270,6 +270,10 @@ async def assign(acting: Writing, application_id: str, body: WalletIn) -> Applic
     wallet_id = read_id("wal", body.wallet_id, "wallet_unknown")
 
     async def work(connection: AsyncConnection) -> Application:
+        # Nobody knows whose the paper is, so the wallet alone tells whom it would enrich.
+        holder = await holder_of(connection, wallet_id)
+        if holder is not None:
+            await acting.check_own_affair(connection, public_id("per", holder))
         given = await give_wallet(connection, application_id=parsed, wallet_id=wallet_id)
         await _check_own_affair(acting, connection, given)
         return given

@@ -21,9 +21,12 @@ from wallet.auth.staff_rules import Action, Permission
 from wallet.core.clock import rfc3339, to_microseconds
 from wallet.core.database import read
 from wallet.core.ids import public_id
+from wallet.core.refusals import RefusedError
+from wallet.programmes.basics import is_code
 from wallet.receipts.queries import ReceiptRow, add_up_suspense, list_held, list_receipts
 from wallet.receipts.settle_suspense import RECEIPTS_MAX, check_settlement
-from wallet.vouchers.purchase_stock import PAY_WITHIN_S, OnSale, Sale, list_sales, open_sale
+from wallet.vouchers.campaigns import put_on_sale
+from wallet.vouchers.purchase_stock import PAY_WITHIN_S, OnSale, Sale, list_sales
 
 router = APIRouter(prefix="/office/v1", tags=["staff: receipts"], responses=REFUSALS)
 
@@ -183,7 +186,7 @@ async def work_list(acting: Reading) -> WorkOut:
 @router.post("/receipts/settle", status_code=202, summary="Ask to settle suspense")
 async def settle(acting: Settling, body: SettleIn) -> ApprovalOut:
     """Ask a second person to let receipts pay an order, or to send them back."""
-    payload = SettlePayload(tuple(body.receipt_ids), body.order_id)
+    payload = SettlePayload(tuple(dict.fromkeys(body.receipt_ids)), body.order_id)
 
     async def check() -> None:
         async with read(acting.office.engine) as connection:
@@ -212,7 +215,10 @@ async def sales(acting: Looking) -> SaleListOut:
 
 @router.put("/sales/{programme}", summary="Open or change a sale")
 async def put_sale(acting: Selling, programme: str, body: SaleIn) -> SaleOut:
-    """Put units of a programme on sale; what is reserved or sold stays so."""
+    """Put units of a programme on sale; what is reserved or sold stays so.
+
+    What a campaign sells, two have agreed to; that is changed by the campaign alone.
+    """
     if body.opens_at >= body.closes_at:
         raise ProblemError("parameter_invalid", errors=[_BACKWARDS])
     sale = Sale(
@@ -226,9 +232,9 @@ async def put_sale(acting: Selling, programme: str, body: SaleIn) -> SaleOut:
     )
 
     async def work(connection: AsyncConnection) -> OnSale:
-        await open_sale(connection, programme=programme, sale=sale)
-        found = await list_sales(connection, now_us=acting.now_us, also_over=True)
-        return next(one for one in found if one.programme == programme)
+        if not is_code(programme):  # The database takes not every character.
+            raise RefusedError("programme_unknown")
+        return await put_on_sale(connection, programme=programme, sale=sale)
 
     opened = await acting.act(
         "sale.open",

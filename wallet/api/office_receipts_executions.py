@@ -23,7 +23,8 @@ class SettlePayload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def settlement_of(payload: SettlePayload, *, decided_by: str) -> Settlement:
     """Return what is asked for; raises :class:`RefusedError` for ids that are nothing's."""
-    receipt_ids = [parse_public_id("rec", one) for one in payload.receipt_ids]
+    # Twice the same is once: what was agreed to before must not fail for ever.
+    receipt_ids = [parse_public_id("rec", one) for one in dict.fromkeys(payload.receipt_ids)]
     order_id = None
     if payload.order_id is not None:
         order_id = parse_public_id("rcp", payload.order_id)

@@ -77,6 +77,7 @@ def make_engine(url: str, *, pool_size: int, application_name: str) -> AsyncEngi
         max_overflow=0,
         pool_timeout=2,
         pool_recycle=1800,
+        hide_parameters=True,  # They are people's, and an error's text ends up in the log.
         connect_args={
             "timeout": _CONNECT_TIMEOUT_S,
             "server_settings": {

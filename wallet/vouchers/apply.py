@@ -46,6 +46,16 @@ WHERE campaign_id = :campaign_id AND frame = :frame AND applicant_key = :applica
   AND state <> 'withdrawn'
 """)
 
+# A paper that went to another wallet of theirs counts as well.
+_HAS_OTHER = text("""
+SELECT EXISTS (SELECT FROM application AS a
+               WHERE a.campaign_id = :campaign_id AND a.frame = :frame AND a.id <> :id
+                 AND a.state NOT IN ('withdrawn', 'rejected')
+                 AND (a.person_id = :person_id OR a.wallet_id = ANY (
+                     ARRAY (SELECT w.id FROM wallet AS w WHERE w.person_id = :person_id))))
+""")
+_LOCK_PERSON = text("SELECT FROM person WHERE id = :person_id FOR NO KEY UPDATE")
+
 _FIND_WALLET = text("SELECT person_id, state FROM wallet WHERE id = :wallet_id")
 
 # Applications of one person are taken one after the other, so that their units can be counted.
@@ -185,15 +195,25 @@ async def give_wallet(
     """Say where the vouchers of a paper shall go, once; until then they cannot be bought.
 
     Raises :class:`RefusedError` ``application_unknown``, ``application_decided`` when it was said
-    or there is nothing to go anywhere, ``wallet_unknown`` also for somebody else's, and
-    ``wallet_frozen``.
+    or there is nothing to go anywhere, ``wallet_unknown`` also for somebody else's,
+    ``wallet_frozen``, and ``application_exists`` when the wallet's holder has another application
+    for the frame.
     """
     held = await lock_application(connection, application_id)
     if held.wallet_id is not None or held.state in {"withdrawn", "rejected"}:
         raise RefusedError("application_decided", state=held.state)
-    await _find_holder(connection, wallet_id, held.person_id)
+    holder = await _find_holder(connection, wallet_id, held.person_id)
+    if holder is not None:
+        await _check_only(connection, held, holder)
     await connection.execute(_GIVE_WALLET, {"id": application_id, "wallet_id": wallet_id})
     return await find_application(connection, application_id)
+
+
+async def holder_of(connection: AsyncConnection, wallet_id: UUID) -> UUID | None:
+    """Return the person who holds a wallet; None for a card's, or when there is no such wallet."""
+    row = (await connection.execute(_FIND_WALLET, {"wallet_id": wallet_id})).one_or_none()
+    holder: UUID | None = None if row is None else row.person_id
+    return holder
 
 
 async def find_application(connection: AsyncConnection, application_id: UUID) -> Application:
@@ -254,6 +274,19 @@ async def _find_holder(
         raise RefusedError("wallet_unknown")
     holder: UUID | None = row.person_id
     return holder
+
+
+async def _check_only(connection: AsyncConnection, held: Application, holder: UUID) -> None:
+    """Raise when somebody has another application for the frame; they cannot send one meanwhile."""
+    await connection.execute(_LOCK_PERSON, {"person_id": holder})
+    values = {
+        "id": held.id,
+        "campaign_id": held.campaign_id,
+        "frame": held.frame,
+        "person_id": holder,
+    }
+    if (await connection.execute(_HAS_OTHER, values)).scalar_one():
+        raise RefusedError("application_exists")
 
 
 async def _check_wish(

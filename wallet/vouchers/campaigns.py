@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from wallet.core.clock import to_datetime
+from wallet.core.clock import to_datetime, to_microseconds
 from wallet.core.ids import new_id
 from wallet.core.outbox import tell
 from wallet.core.refusals import RefusedError
@@ -28,11 +28,17 @@ from wallet.vouchers.campaigns_rules import (
     steps_from,
 )
 from wallet.vouchers.campaigns_sales import close_sales, open_sales
+from wallet.vouchers.purchase_stock import OnSale, Sale, open_sale
 
 CLOCK: Final = "clock"
 """The actor of what is done because its day has come."""
 
 CAMPAIGNS_SHOWN_MAX: Final = 100
+
+_OVER: Final = frozenset(list(State)[list(State).index(State.USE_ENDED) :])
+_TAKEN: Final = frozenset(State) - _OVER - {State.DRAFT}
+"""A frame's units are counted once, so while it is one campaign's it can be no other's."""
+_PUBLIC: Final = _TAKEN - {State.MERCHANT_RECRUITING}
 
 _COLUMNS: Final = """
 SELECT id, code, state, suspended_at, terms, revision, approved_revision, created_at FROM campaign
@@ -47,6 +53,26 @@ ORDER BY id DESC LIMIT :most
 """)
 
 _FRAMES = text("SELECT code, terms FROM programme WHERE code = ANY (CAST(:codes AS text[]))")
+
+# Whoever takes a frame, or changes its sale, does so one after the other.
+_LOCK_FRAMES = text("""
+SELECT FROM programme WHERE code = ANY (CAST(:frames AS text[])) ORDER BY code FOR NO KEY UPDATE
+""")
+_FIND_TAKEN = text("""
+SELECT c.code AS campaign, f.code AS frame
+FROM campaign AS c, jsonb_array_elements_text(c.terms->'frames') AS f (code)
+WHERE c.id IS DISTINCT FROM CAST(:id AS uuid) AND c.state = ANY (CAST(:states AS text[]))
+  AND f.code = ANY (CAST(:frames AS text[]))
+ORDER BY f.code, c.code LIMIT 1
+""")
+_FIND_SALE = text("""
+SELECT g.code AS programme, g.terms->>'name' AS name,
+       CAST(g.terms->'frame'->>'price_yen' AS int) AS price_yen,
+       CAST(g.terms->'frame'->>'face_yen' AS int) AS face_yen,
+       CAST(g.terms->'frame'->>'sets_per_person' AS int) AS units_per_person,
+       s.mode, s.units_total, s.units_reserved, s.units_sold, s.opens_at, s.closes_at
+FROM stock AS s JOIN programme AS g ON g.id = s.programme_id WHERE g.code = :programme
+""")
 
 _CHANGE = text("""
 UPDATE campaign SET terms = CAST(:terms AS jsonb), revision = revision + 1 WHERE id = :id
@@ -176,14 +202,16 @@ async def approve_campaign(
 ) -> Campaign:
     """Mark the terms of a revision as agreed to by two.
 
-    Raises :class:`RefusedError` ``campaign_unknown``, ``campaign_fixed`` outside the draft, and
-    ``campaign_changed`` when the terms are no longer those that were seen.
+    Raises :class:`RefusedError` ``campaign_unknown``, ``campaign_fixed`` outside the draft,
+    ``campaign_changed`` when the terms are no longer those that were seen, and
+    ``campaign_frame_taken`` when a frame is another campaign's that is not over.
     """
     held = await lock_campaign(connection, campaign_id)
     if held.state is not State.DRAFT:
         raise RefusedError("campaign_fixed", state=held.state)
     if held.revision != revision:
         raise RefusedError("campaign_changed")
+    await _check_frames(connection, held)
     await connection.execute(_APPROVE, {"id": campaign_id, "revision": revision})
     told = Told(kind="approved", actor=actor, public_text="募集の内容が決まりました。")
     await note(connection, campaign_id, told, now_us=now_us)
@@ -202,8 +230,8 @@ async def take_step(
     """Take a campaign to the next state.
 
     Raises :class:`RefusedError` ``campaign_unknown``, ``campaign_suspended``,
-    ``campaign_step_unknown`` when no step leads there, and what
-    :func:`~wallet.vouchers.campaigns_rules.check_step` says.
+    ``campaign_step_unknown`` when no step leads there, what
+    :func:`~wallet.vouchers.campaigns_rules.check_step` says, and ``campaign_frame_taken``.
     """
     held = await lock_campaign(connection, campaign_id)
     if held.suspended_at is not None:
@@ -216,6 +244,8 @@ async def take_step(
     refusal = check_step(step, held.terms, facts, now_us=now_us)
     if refusal is not None:
         raise RefusedError(refusal.code, **refusal.facts)
+    if target in {State.MERCHANT_RECRUITING, State.PUBLISHED}:
+        await _check_frames(connection, held)
     await connection.execute(_MOVE, {"id": campaign_id, "state": target})
     if step.sells:
         await _open_sales(connection, held, now_us=now_us)
@@ -265,6 +295,23 @@ async def resume_campaign(
     told = Told(kind="resumed", actor=actor, reason=reason, public_text=text_)
     await note(connection, campaign_id, told, now_us=now_us)
     return msgspec.structs.replace(held, suspended_at=None)
+
+
+async def put_on_sale(connection: AsyncConnection, *, programme: str, sale: Sale) -> OnSale:
+    """Open or change a sale by hand, of a programme that no public campaign sells.
+
+    Raises :class:`RefusedError` ``sale_of_campaign`` when one does, and what
+    :func:`~wallet.vouchers.purchase_stock.open_sale` says.
+    """
+    taken = await _find_taken(connection, [programme], states=_PUBLIC)
+    if taken is not None:
+        raise RefusedError("sale_of_campaign", campaign=taken.campaign)
+    await open_sale(connection, programme=programme, sale=sale)
+    row = (await connection.execute(_FIND_SALE, {"programme": programme})).mappings().one()
+    fields = dict(row)
+    opens_us = to_microseconds(fields.pop("opens_at"))
+    closes_us = to_microseconds(fields.pop("closes_at"))
+    return OnSale(**fields, opens_us=opens_us, closes_us=closes_us)
 
 
 async def find_campaign(connection: AsyncConnection, campaign_id: UUID) -> Campaign:
@@ -351,6 +398,26 @@ async def _check_terms(connection: AsyncConnection, terms: CampaignTerms, *, cod
             problems.append(f"frames: the programme {frame!r} is not sold in sets.")
     if problems:
         raise RefusedError("campaign_invalid", problems=problems)
+
+
+async def _check_frames(connection: AsyncConnection, held: Campaign) -> None:
+    taken = await _find_taken(connection, held.terms.frames, states=_TAKEN, besides=held.id)
+    if taken is not None:
+        raise RefusedError("campaign_frame_taken", frame=taken.frame, campaign=taken.campaign)
+
+
+async def _find_taken(
+    connection: AsyncConnection,
+    frames: Collection[str],
+    *,
+    states: Collection[State],
+    besides: UUID | None = None,
+) -> Any:  # noqa: ANN401 - a row of the query
+    """Return a campaign in these states that has one of the frames; no other gets one meanwhile."""
+    values = {"frames": list(frames)}
+    await connection.execute(_LOCK_FRAMES, values)
+    values_ = {**values, "id": besides, "states": [str(state) for state in states]}
+    return (await connection.execute(_FIND_TAKEN, values_)).one_or_none()
 
 
 async def _open_sales(connection: AsyncConnection, held: Campaign, *, now_us: int) -> None:

@@ -71,6 +71,9 @@ _BUSY: Final = frozenset(State) - {
     State.ARCHIVED,
 }
 
+# Whoever fills a list or closes it holds its draw: nothing else tells "none is left" from "another
+# worker has just taken the same portion".
+_HOLD_LIST = text("SELECT listed_at FROM draw WHERE id = :id FOR NO KEY UPDATE")
 _LAST_ENTRY = text("""
 SELECT application_id FROM draw_entry WHERE draw_id = :draw_id
 ORDER BY application_id DESC LIMIT 1
@@ -288,6 +291,8 @@ async def _list(engine: AsyncEngine, campaign: Campaign, held: Draw | None, now_
 
     async def fill(connection: AsyncConnection) -> int:
         await _hold_same(connection, campaign)
+        if await _is_listed(connection, held):
+            return 0
         last = (await connection.execute(_LAST_ENTRY, {"draw_id": held.id})).scalar_one_or_none()
         values = {
             "draw_id": held.id,
@@ -304,6 +309,8 @@ async def _list(engine: AsyncEngine, campaign: Campaign, held: Draw | None, now_
 
     async def close(connection: AsyncConnection) -> None:
         current = await _hold_same(connection, campaign)
+        if await _is_listed(connection, held):
+            return
         units = await _units_of(connection, current)
         values = {"id": held.id, "list_hash": list_hash, "now": to_datetime(now_us)}
         units_text = msgspec.json.encode(units).decode()
@@ -314,6 +321,12 @@ async def _list(engine: AsyncEngine, campaign: Campaign, held: Draw | None, now_
 
     await write(engine, close)
     return 1
+
+
+async def _is_listed(connection: AsyncConnection, held: Draw) -> bool:
+    """Whether the list is closed; nobody else fills or closes it until the transaction ends."""
+    listed_at = (await connection.execute(_HOLD_LIST, {"id": held.id})).scalar_one()
+    return listed_at is not None
 
 
 async def _draw(engine: AsyncEngine, campaign: Campaign, held: Draw | None, now_us: int) -> int:
