@@ -9,7 +9,9 @@ from uuid import UUID, uuid4
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from tests.factories.city import City
 from tests.factories.moments import NOW_US, PEPPER
+from tests.factories.payments import change
 from tests.factories.programmes import frame, make_programme, spending
 from tests.factories.residents import Resident, make_resident, person_of, within
 from tests.factories.vouchers import give as issue
@@ -293,3 +295,13 @@ async def exchange(
     )
     answer: Exchanged | Refused = await teller.submit(EXCHANGE, request)
     return answer
+
+
+async def put_off(city: City, programme: str) -> None:
+    """Have a programme be one that is approved and begins on a later day."""
+    await change(
+        city,
+        "UPDATE programme SET state = 'scheduled', live_on = '2027-01-01', version = version + 1"
+        " WHERE code = :programme",
+        programme=programme,
+    )

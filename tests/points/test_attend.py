@@ -18,6 +18,7 @@ from tests.factories.points import (
     make_person,
     make_points,
     purses_in,
+    put_off,
     yen_in,
 )
 from tests.factories.residents import Resident, row_of, within
@@ -154,6 +155,13 @@ async def test_money_that_could_not_be_spent_any_more_is_not_granted(city: City)
     points = await make_points(city.teller, last_day=TODAY - timedelta(days=1))
     event_id, person = await make_event(city.engine, points), await make_person(city.engine)
     assert refusal_in(await attend(city.teller, person, event_id)) == "points_over"
+
+
+async def test_a_programme_that_has_not_begun_gives_nothing(city: City) -> None:
+    points = await make_points(city.teller)
+    event_id, person = await make_event(city.engine, points), await make_person(city.engine)
+    await put_off(city, points)
+    assert refusal_in(await attend(city.teller, person, event_id)) == "programme_not_live"
 
 
 async def test_somebody_frozen_earns_nothing(city: City) -> None:

@@ -15,7 +15,7 @@ from tests.factories.city import City
 from tests.factories.moments import NOW, NOW_US
 from tests.factories.payments import engage, release
 from tests.factories.planting import failed
-from tests.factories.points import TODAY, make_person, purses_in
+from tests.factories.points import TODAY, make_person, purses_in, put_off
 from tests.factories.programmes import make_programme, spending
 from tests.factories.residents import Resident, row_of, within
 from wallet.core.clock import MICROSECONDS, TestClock
@@ -211,6 +211,12 @@ async def test_only_coin_is_charged(city: City) -> None:
     assert await refusal_to(city, person, "nothing") == "programme_unknown"
     over = await make_chargeable(city, spending=spending(last_day=TODAY + timedelta(days=1)))
     assert await refusal_to(city, person, over) == "points_over"
+
+
+async def test_coin_that_has_not_begun_is_not_charged(city: City) -> None:
+    coin = await make_chargeable(city)
+    await put_off(city, coin)
+    assert await refusal_to(city, await make_person(city.engine), coin) == "programme_not_live"
 
 
 async def test_residents_coin_is_not_charged_by_others(city: City) -> None:

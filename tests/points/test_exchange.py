@@ -16,6 +16,7 @@ from tests.factories.points import (
     make_coin,
     make_person,
     make_points,
+    put_off,
     sell,
     yen_in,
 )
@@ -145,6 +146,14 @@ async def test_money_that_is_over_is_not_exchanged_into(city: City) -> None:
     person = await make_holder(city, points)
     refusal = refusal_in(await exchange(city.teller, person, points, to, yen=2))
     assert refusal.code == "points_over"
+
+
+async def test_nothing_is_exchanged_into_a_programme_that_has_not_begun(city: City) -> None:
+    points, to = await make_pair(city)
+    person = await make_holder(city, points)
+    await put_off(city, to)
+    refusal = refusal_in(await exchange(city.teller, person, points, to, yen=2))
+    assert refusal.code == "programme_not_live"
 
 
 async def test_residents_money_is_not_exchanged_into_by_others(city: City) -> None:

@@ -24,7 +24,7 @@ from wallet.points.codes import EventCode
 from wallet.points.give import Refused
 from wallet.points.parties import Party, PointsFacts, book_chain, transfer_of
 from wallet.programmes.queries import ProgrammeShelf
-from wallet.programmes.rules import Funding, Programme, Purse
+from wallet.programmes.rules import SCHEDULED, Funding, Programme, Purse
 from wallet.programmes.terms import expires_on_of
 
 EARNED: Final = "points.earned"
@@ -228,6 +228,8 @@ def refuse_earning(
     """Return why somebody cannot be granted this now: the wallet, its ceiling, the budget last."""
     if not party.is_active:
         return Refusal("wallet_frozen")
+    if programme.state == SCHEDULED:
+        return Refusal("programme_not_live", {"programme": programme.code})
     if facts.day > expires_on_of(programme.terms, facts.day):
         return Refusal("points_over", {"last_day": programme.spending.last_day})
     refusal = facts.refuse_room(party, programme, amount_yen=amount_yen, batch=batch)

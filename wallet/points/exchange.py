@@ -37,7 +37,7 @@ from wallet.points.rules import (
 )
 from wallet.programmes.purses import find_versions
 from wallet.programmes.queries import ProgrammeShelf
-from wallet.programmes.rules import Draw, Funding, Programme, Purse
+from wallet.programmes.rules import SCHEDULED, Draw, Funding, Programme, Purse
 from wallet.programmes.terms import expires_on_of
 
 EXCHANGED: Final = "points.exchanged"
@@ -231,6 +231,8 @@ def _refuse_target(
     party: Party, target: Programme, swap: Swap, facts: ExchangeFacts, batch: Batch
 ) -> Refusal | None:
     """Return why the other money cannot come in; what it replaces makes room for it."""
+    if target.state == SCHEDULED:
+        return Refusal("programme_not_live", {"programme": target.code})
     if facts.day > expires_on_of(target.terms, facts.day):
         return Refusal("points_over", {"last_day": target.spending.last_day})
     if not may_hold(target.terms.eligibility, resident=party.resident):

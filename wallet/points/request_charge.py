@@ -20,6 +20,7 @@ from wallet.ops.rules import ScopeKind, matches
 from wallet.people.persons import Person, lock_person
 from wallet.people.tiers import limits_of
 from wallet.points.rules import ChargeCase, check_charge, may_hold
+from wallet.programmes.rules import SCHEDULED
 from wallet.programmes.terms import Kind, Terms, expires_on_of
 from wallet.receipts.request_payment import Bill, PaymentSlip, find_slips, request_payment
 from wallet.receipts.rules import Method, Purpose
@@ -30,7 +31,7 @@ PAYABLE_S: Final = 3 * 86_400
 CHARGES_MAX: Final = 100
 
 _PROGRAMME: Final = text("""
-SELECT g.id, g.terms, (SELECT scopes FROM stop_control WHERE id = 1) AS stops
+SELECT g.id, g.terms, g.state, (SELECT scopes FROM stop_control WHERE id = 1) AS stops
 FROM programme AS g WHERE g.code = :code
 """)
 
@@ -190,6 +191,8 @@ async def _check(
     row = (await connection.execute(_PROGRAMME, {"code": new.programme})).one_or_none()
     if row is None:
         raise RefusedError("programme_unknown", programme=new.programme)
+    if row.state == SCHEDULED:
+        raise RefusedError("programme_not_live", programme=new.programme)
     stops = frozenset(row.stops)
     if matches(
         stops,

@@ -14,6 +14,7 @@ from wallet.programmes.basics import Frame, Funding, Part, Shop, Spending
 from wallet.programmes.terms import Terms
 
 __all__ = [
+    "SCHEDULED",
     "Draw",
     "Frame",
     "Funding",
@@ -27,6 +28,9 @@ __all__ = [
     "refusal_of",
 ]
 
+
+SCHEDULED: Final = "scheduled"
+"""The state of a programme that is approved and not there yet: its money is not given out."""
 
 _PAID_FIRST: Final[Mapping[str, int]] = {Funding.PAID: 0, Funding.PREMIUM: 1, Funding.FREE: 2}
 _PREMIUM_FIRST: Final[Mapping[str, int]] = {Funding.PREMIUM: 0, Funding.PAID: 1, Funding.FREE: 2}

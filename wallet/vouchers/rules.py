@@ -11,7 +11,7 @@ import msgspec
 
 from wallet.core.refusals import Refusal
 from wallet.ledger.rules import Transfer
-from wallet.programmes.rules import Funding, Part, Programme
+from wallet.programmes.rules import SCHEDULED, Funding, Part, Programme
 from wallet.programmes.terms import expires_on_of
 
 PORTIONS_MAX: Final = 14
@@ -109,7 +109,7 @@ def check_period(programme: Programme, *, day: date) -> Refusal | None:
 
     What is scheduled is not there yet, whatever its days say.
     """
-    if programme.state == "scheduled":
+    if programme.state == SCHEDULED:
         return Refusal("programme_not_live", {"programme": programme.code})
     last_day = expires_on_of(programme.terms, day)
     return Refusal("outside_period", {"last_day": last_day}) if day > last_day else None
