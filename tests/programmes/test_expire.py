@@ -6,13 +6,15 @@ from datetime import date, timedelta
 from tests.factories.city import City, make_city
 from tests.factories.days import check_proof, events_of, expire, go_to, purse_of, rows_of
 from tests.factories.ledger import codes, pending, void
+from tests.factories.papers import CLEARING_UNTIL, redeem, sold_booklets
 from tests.factories.payments import by_card, declined, engage, fresh, make_payer, pay, release
 from tests.factories.programmes import make_programme, voucher_draft
 from tests.factories.vouchers import give, purses_of
 from tests.servers import Database
+from wallet.core.ids import new_id
 from wallet.core.money import LEDGER_JPY
 from wallet.ledger.chart import TRANSFER_PAYMENT
-from wallet.programmes.expire import GRACE_S
+from wallet.programmes.expire import EXPIRE, GRACE_S, Expired, ExpireRequest
 
 LAST_DAY = date(2027, 3, 31)
 DAY_AFTER = LAST_DAY + timedelta(days=1)
@@ -104,6 +106,28 @@ async def test_a_stopped_programme_s_money_stays_until_it_goes_on(database: Data
         assert await expire(city) == 0
         await release(city, "programme:coin")
         assert await expire(city) == 1
+        await check_proof(city)
+
+
+async def test_a_booklet_s_money_stays_while_a_sheet_that_came_in_on_time_waits(
+    database: Database,
+) -> None:
+    async with make_city(database.application_url, yen=0) as city:
+        await make_programme(city.teller, voucher_draft())
+        paper = await sold_booklets(city, "voucher", 2)
+        await paper.enter(city.merchant.shop_id, paper.code(1, 1))
+        await engage(city, "pay")
+        assert await redeem(city) == 1
+        go_to(city, CLEARING_UNTIL + timedelta(days=1))
+        assert await expire(city) == 2, "the other booklet's, paid and premium"
+        left = await rows_of(city, "SELECT account_id FROM purse WHERE ended_at IS NULL")
+        purses = tuple((row[0], new_id(now_us=city.clock())) for row in left)
+        at_once: Expired = await city.teller.submit(EXPIRE, ExpireRequest(purses))
+        assert at_once == Expired(0, 2, 0), "a sheet that came in after they were looked for"
+        await release(city, "pay")
+        assert await redeem(city) == 1
+        assert await rows_of(city, "SELECT state, amount_yen FROM payment") == [("succeeded", 625)]
+        assert await expire(city) == 2
         await check_proof(city)
 
 

@@ -16,12 +16,14 @@ from tests.factories.city import City, make_city
 from tests.factories.merchants import make_merchant
 from tests.factories.moments import NOW_US, japanese
 from tests.factories.papers import TODAY, make_booklets, redeem, sold_booklets
+from tests.factories.payments import engage, release
 from tests.factories.programmes import frame, free_draft, make_programme, voucher_draft
 from tests.factories.vouchers import purses_of
 from tests.servers import Database
 from wallet.core.database import read, write
 from wallet.core.refusals import RefusedError
 from wallet.ops import stop
+from wallet.payments import redeem_paper
 from wallet.proof import prove
 from wallet.vouchers.paper_entries import UsedSheet
 from wallet.vouchers.paper_issue import run_paper_issues
@@ -195,6 +197,25 @@ async def test_while_money_is_stopped_paper_waits(city: City) -> None:
     await write(city.engine, partial(stops.release, **story, now_us=NOW_US))
     await redeem(city)
     assert await rows_of(city, WAITING, batch_id=paper.batch_id) == [(0,)]
+
+
+async def test_the_sheets_of_a_stopped_shop_do_not_keep_back_those_of_others(city: City) -> None:
+    await redeem(city)
+    await make_programme(city.teller, voucher_draft("behind"))
+    paper = await sold_booklets(city, "behind")
+    other = await make_merchant(city.engine, city.teller)
+    for sheet in (1, 2):
+        await paper.enter(city.merchant.shop_id, paper.code(1, sheet), now_us=NOW_US + sheet * 1000)
+    await paper.enter(other.shop_id, paper.code(1, 3), now_us=NOW_US + 9_000)
+    scope = f"merchant:{city.merchant.id.hex}"
+    await engage(city, scope)
+    assert await redeem_paper.run_redemptions(city.engine, city.teller, limit=1) == 3
+    assert [row[4] for row in await rows_of(city, PAYMENTS, batch_id=paper.batch_id)] == [
+        other.shop_id
+    ]
+    await release(city, scope)
+    assert await redeem_paper.run_redemptions(city.engine, city.teller, limit=1) == 1
+    assert await redeem(city) == 1
 
 
 async def test_an_envelope_of_no_shop_is_refused(city: City) -> None:
