@@ -260,8 +260,8 @@ async def test_a_grant_is_taken_back_once_two_have_agreed(
     assert (line["returned"], line["owed"]) == ("4000", "0")
 
 
-async def test_whose_reference_it_is_is_kept_after_a_document_was_seen(counter: Counter) -> None:
-    clerk = await counter.seat("benefit_clerk")
+async def test_whose_reference_it_is_takes_two_after_a_document_was_seen(counter: Counter) -> None:
+    clerk, lead = await counter.seat("benefit_clerk"), await counter.seat("benefit_lead")
     resident = await make_resident(counter.engine, number=7_101)
     known: dict[str, Any] = {
         "beneficiary_ref": f"ref-{uuid4().hex}",
@@ -269,8 +269,14 @@ async def test_whose_reference_it_is_is_kept_after_a_document_was_seen(counter: 
         "document": "passport",
     }
     path = f"{PATH}/beneficiaries"
-    answer = await clerk.post(path, **known)
-    assert (answer.status_code, answer.json()) == (201, {"person_id": resident.person_id})
+    asked, again = [await clerk.post(path, **known) for _ in range(2)]
+    assert asked.status_code == 202, asked.text
+    assert known["beneficiary_ref"] not in asked.text
+    early = await clerk.post(f"{APPROVALS}/{asked.json()['id']}/execute", {})
+    problem_of(early, "approval_missing")
+    done = await carry_out(clerk, lead, asked.json())
+    assert (done.status_code, done.json()["result"]) == (200, {"person_id": resident.person_id})
+    problem_of(await carry_out(clerk, lead, again.json()), "beneficiary_known")
     problem_of(await clerk.post(path, **known), "beneficiary_known")
     wrong = {**known, "beneficiary_ref": "山田"}
     problem_of(await clerk.post(path, **wrong), "beneficiary_ref_invalid")

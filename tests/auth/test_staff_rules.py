@@ -206,9 +206,14 @@ MATTERS = {
         Action.TAKINGS_ORDER,
         Action.CARD_BATCH,
     },
-    "benefit": {Action.BENEFIT_GRANT, Action.BENEFIT_CLAW_BACK, Action.CARD_BATCH},
+    "benefit": {
+        Action.BENEFIT_GRANT,
+        Action.BENEFIT_CLAW_BACK,
+        Action.BENEFIT_KNOW,
+        Action.CARD_BATCH,
+    },
 }
-"""What is about nobody, by the department's roles that ask for it and decide on it."""
+"""What is a matter of a department, by the department's roles that ask for it and decide on it."""
 
 
 def test_who_may_approve_whose_is_what_the_file_says() -> None:

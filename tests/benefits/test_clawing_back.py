@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import date
 from uuid import UUID
 
 import pytest
@@ -10,9 +11,11 @@ from sqlalchemy import text
 
 from tests.factories.benefits import BENEFIT, YEN, Office, make_office, wallet_row
 from tests.factories.city import City, make_city
+from tests.factories.days import expire
+from tests.factories.ledger import codes, pending, void
 from tests.factories.merchants import Merchant, make_merchant
 from tests.factories.moments import NOW_US
-from tests.factories.payments import ask_together, fresh, pay
+from tests.factories.payments import ask_together, change, fresh, pay
 from tests.factories.people import make_wallet
 from tests.factories.vouchers import give
 from tests.servers import Database
@@ -22,7 +25,7 @@ from wallet.core.database import read, write
 from wallet.core.ids import new_id
 from wallet.core.money import LEDGER_JPY
 from wallet.core.refusals import RefusedError
-from wallet.ledger.chart import TRANSFER_MOVE
+from wallet.ledger.chart import TRANSFER_MOVE, TRANSFER_PAYMENT
 from wallet.ledger.create import create_transfers
 from wallet.ledger.rules import Transfer, TransferCode
 from wallet.payments.pay import Paid
@@ -196,6 +199,47 @@ async def test_money_that_moved_to_another_purse_is_followed_there(office: Offic
     assert await office.held(taken_over_id) == {BENEFIT: YEN}
     assert await take_back(office, newer_id) == (YEN, None)
     assert await office.held(taken_over_id) == {BENEFIT: 0}
+
+
+async def test_what_expired_is_in_the_budget_and_owed_by_nobody(
+    office: Office, city: City, nursery: Merchant
+) -> None:
+    wallet_id = await make_wallet(office.engine)
+    older_id = await granted(office, wallet_id)
+    newer_id = await granted(office, wallet_id, now_us=NOW_US + 1)
+    await spend(city, nursery, wallet_id, 4_000)  # Of the older one, as it came first.
+    over = date(2026, 1, 31)
+    await change(
+        city, "UPDATE purse SET expires_on = :day WHERE wallet_id = :id", day=over, id=wallet_id
+    )
+    assert await expire(city) == 1
+    assert await office.held(wallet_id) == {BENEFIT: 0}
+    assert await take_back(office, newer_id) == (0, None)
+    assert await take_back(office, older_id, 6_000) == (0, None)
+    await decide(office, older_id, 4_000)
+    await office.work()
+    async with read(office.engine) as connection:
+        rows = (await connection.execute(CLAW_BACKS, {"grant_id": older_id})).all()
+    assert {tuple(row) for row in rows} == {("done", 0, None), ("done", 0, 4_000)}
+
+
+async def test_what_a_hold_keeps_is_not_owed_while_it_is_open(office: Office, city: City) -> None:
+    wallet_id = await make_wallet(office.engine)
+    grant_id = await granted(office, wallet_id)
+    purse_id = (await office.grant(grant_id))["account_id"]
+    async with read(office.engine) as connection:
+        number = (await connection.execute(NUMBER, {"code": BENEFIT})).scalar_one()
+    kind = {"ledger": LEDGER_JPY, "code": TRANSFER_PAYMENT, "user_data_32": number}
+    hold = pending(purse_id, city.merchant.shop_id, 4_000, **kind)
+    assert await codes(city.teller, hold) == ["created"]
+    await decide(office, grant_id, YEN)
+    assert (await office.work()).taken_back == 0
+    assert await office.held(wallet_id) == {BENEFIT: YEN}
+    assert await codes(city.teller, void(hold)) == ["created"]
+    assert (await office.work()).taken_back == 1
+    async with read(office.engine) as connection:
+        rows = (await connection.execute(CLAW_BACKS, {"grant_id": grant_id})).all()
+    assert [tuple(row) for row in rows] == [("done", YEN, None)]
 
 
 async def test_only_what_was_too_much_is_taken_and_the_rest_stays_granted(office: Office) -> None:

@@ -20,11 +20,13 @@ from tests.factories.programmes import make_programme, spending
 from tests.factories.residents import Resident, row_of, within
 from wallet.core.clock import MICROSECONDS, TestClock
 from wallet.core.ids import align_id, new_id
-from wallet.core.refusals import RefusedError
+from wallet.core.refusals import Refusal, RefusedError
+from wallet.ledger.teller import Batch
 from wallet.people.cool_off import cool_off
 from wallet.people.rules import Tier
 from wallet.points import request_charge as asking
-from wallet.points.charge import CHARGE
+from wallet.points import run_due as running
+from wallet.points.charge import CHARGE, ChargeFacts, ChargeWork
 from wallet.points.request_charge import (
     PAYABLE_S,
     Charge,
@@ -238,6 +240,55 @@ async def test_a_stop_holds_up_asking_and_filling(city: City, coin: str) -> None
         await release(city, "charge")
     await work(city)
     assert await state_of(city, person) == ["charged"]
+
+
+async def test_charges_that_cannot_be_filled_keep_no_others_waiting(
+    city: City, coin: str, later: TestClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "CHARGES_PER_PAGE", 1)
+    stopped = await make_chargeable(city)
+    first, second = [await make_person(city.engine) for _ in range(2)]
+    await paid(city, await ask(city, first, stopped))
+    later.now_us += MICROSECONDS  # Orders come by their ids, which are by time.
+    await paid(city, await ask(city, second, coin))
+    await engage(city, f"programme:{stopped}")
+    try:
+        await work(city)
+        assert await state_of(city, first) == ["paid"]
+        assert await state_of(city, second) == ["charged"]
+    finally:
+        await release(city, f"programme:{stopped}")
+    await work(city)
+    assert await state_of(city, first) == ["charged"]
+
+
+async def test_a_charge_that_fails_keeps_no_others_from_being_settled(
+    city: City, coin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = [await make_person(city.engine) for _ in range(3)]
+    charges = [await ask(city, person, coin) for person in people]
+    for charge in charges:
+        await paid(city, charge)
+    decide = ChargeWork.decide
+
+    def fail(self: ChargeWork, request: UUID, facts: ChargeFacts, batch: Batch) -> Refusal | None:
+        if request == charges[1].id:
+            message = "a charge that cannot be decided"
+            raise RuntimeError(message)
+        return decide(self, request, facts, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ChargeWork, "decide", fail)
+        await work(city)
+    unsettled = text("""
+        SELECT reference_id FROM receipt_order
+        WHERE reference_id = ANY(:ids) AND settled_at IS NULL
+    """)
+    async with city.engine.connect() as connection:
+        left = await connection.execute(unsettled, {"ids": [one.id for one in charges]})
+        assert list(left.scalars()) == [charges[1].id]
+    await work(city)
+    assert await state_of(city, people[1]) == ["charged"]
 
 
 @pytest_asyncio.fixture(loop_scope="module")

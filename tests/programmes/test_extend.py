@@ -9,12 +9,15 @@ import pytest
 
 from tests.factories.city import City, make_city
 from tests.factories.days import check_proof, events_of, expire, go_to, purse_of, rows_of
+from tests.factories.ledger import codes, pending, void
 from tests.factories.payments import by_card, change, declined, fresh, make_payer, pay
 from tests.factories.programmes import frame, make_programme, spending
 from tests.factories.vouchers import give, purses_of
 from tests.servers import Database
 from wallet.core.database import read, write
+from wallet.core.money import LEDGER_JPY
 from wallet.core.refusals import RefusedError
+from wallet.ledger.chart import TRANSFER_PAYMENT
 from wallet.programmes.extend import (
     Extension,
     check_extension,
@@ -91,6 +94,34 @@ async def test_money_joins_a_purse_that_has_the_later_day(database: Database) ->
         go_to(city, LAST_DAY + timedelta(days=1))
         assert await expire(city) == 1
         assert (await events_of(city, "purse.expired"))[0]["amount_yen"] == 70
+
+
+async def test_what_a_hold_keeps_is_extended_once_it_is_released(database: Database) -> None:
+    async with make_city(database.application_url) as city:
+        await decide(city)
+        await extend(city)
+        await give(city.teller, city.wallet_id, amount_yen=150)
+        ((purse_id,),) = await rows_of(
+            city, "SELECT account_id FROM purse WHERE expires_on = :day", day=LAST_DAY
+        )
+        kind = {"ledger": LEDGER_JPY, "code": TRANSFER_PAYMENT, "user_data_32": 1}
+        hold = pending(purse_id, city.merchant.shop_id, 50, **kind)
+        assert await codes(city.teller, hold) == ["created"]
+        extension_id = await decide(city)
+        progress = "SELECT extended, done_at IS NOT NULL FROM purse_extension WHERE id = :id"
+        for _ in range(2):
+            assert await extend(city) == 0
+            assert await rows_of(city, progress, id=extension_id) == [(0, False)]
+        assert await codes(city.teller, void(hold)) == ["created"]
+        assert await extend(city) == 1
+        assert await rows_of(city, progress, id=extension_id) == [(1, True)]
+        balances = await rows_of(
+            city,
+            "SELECT p.expires_on, b.credits_posted - b.debits_posted"
+            " FROM purse AS p JOIN balance AS b USING (account_id) ORDER BY 1",
+        )
+        assert balances == [(LAST_DAY, 0), (LATER, 10_150)]
+        await check_proof(city)
 
 
 async def test_extending_and_paying_side_by_side_lose_nothing(database: Database) -> None:

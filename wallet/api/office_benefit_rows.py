@@ -2,6 +2,7 @@
 
 import csv
 import io
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Final, Literal
 from uuid import UUID
@@ -17,7 +18,7 @@ from wallet.api.office_guard import Acting, needs
 from wallet.api.office_openapi import REFUSALS
 from wallet.auth.staff_approvals import Draft
 from wallet.auth.staff_rules import Action, Permission, check_reason
-from wallet.benefits.claim import know_beneficiary
+from wallet.benefits.claim import check_unknown
 from wallet.benefits.claw_back import check_left
 from wallet.benefits.queries import RowResult, find_run, list_rows, list_unclaimed
 from wallet.benefits.rules import WRONG_WITH_A_ROW, is_ref
@@ -116,12 +117,6 @@ class KnowIn(In):
         "my_number_card", "drivers_licence", "passport", "residence_card", "two_other_documents"
     ]
     reason: Reason
-
-
-class KnownOut(Out):
-    """Who is known by a reference now."""
-
-    person_id: str
 
 
 @router.get("/{run_id}/rows.csv", summary="Get the result of every row", responses=_CSV)
@@ -225,38 +220,28 @@ async def ask_to_claw_back(acting: Writing, grant_id: str, body: ClawBackIn) -> 
     return await ask(acting, Draft(Action.BENEFIT_CLAW_BACK, subject, payload, body.reason))
 
 
-@router.post("/beneficiaries", status_code=201, summary="Keep who a reference is")
-async def know(acting: Writing, body: KnowIn) -> KnownOut:
-    """Keep which resident a reference is, after their document was seen at the counter.
+@router.post("/beneficiaries", status_code=202, summary="Ask to keep who a reference is")
+async def ask_to_know(acting: Writing, body: KnowIn) -> ApprovalOut:
+    """Ask a colleague to agree which resident a reference is, whose document was seen.
 
-    From then on what is for them goes to their wallet, and they may claim without a code.
+    Once that is carried out, what is for them goes to their wallet, and they may claim without a
+    code.
     """
     person_id = read_id("per", body.person_id, "person_unknown")
+    hashed = beneficiary_hash(body.beneficiary_ref, pepper=acting.office.pepper)
 
-    async def work(connection: AsyncConnection) -> None:
-        check_reason(body.reason)
+    async def look(connection: AsyncConnection) -> None:
         if not is_ref(body.beneficiary_ref):
             raise RefusedError("beneficiary_ref_invalid")
         await acting.check_own_affair(connection, body.person_id)
         if await find_person(connection, person_id=person_id) is None:
             raise RefusedError("person_unknown")
-        if not await know_beneficiary(
-            connection,
-            beneficiary_hash=beneficiary_hash(body.beneficiary_ref, pepper=acting.office.pepper),
-            person_id=person_id,
-            proven_by="counter",
-            now_us=acting.now_us,
-        ):
-            raise RefusedError("beneficiary_known")
+        await check_unknown(connection, beneficiary_hash=hashed)
 
-    await acting.act(
-        "benefit.know",
-        work,
-        subject=body.person_id,
-        reason=body.reason,
-        tell=lambda _: {"document": body.document},
-    )
-    return KnownOut(person_id=body.person_id)
+    await acting.run("benefit.look", look, subject=body.person_id)
+    # A request is read by many: it has the reference as rows have it, as a hash.
+    payload = {"beneficiary": b64encode(hashed).decode(), "document": body.document}
+    return await ask(acting, Draft(Action.BENEFIT_KNOW, body.person_id, payload, body.reason))
 
 
 def _run_id(run_id: str) -> UUID:

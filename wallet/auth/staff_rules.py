@@ -81,6 +81,7 @@ class Action(StrEnum):
     TAKINGS_ORDER = "takings.order"
     BENEFIT_GRANT = "benefit.grant"
     BENEFIT_CLAW_BACK = "benefit.claw_back"
+    BENEFIT_KNOW = "benefit.know"
     CARD_BATCH = "card.batch"
 
 

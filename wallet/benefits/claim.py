@@ -48,6 +48,8 @@ SET state = 'due', due_at = :now, wallet_id = :wallet_id, claimed_by = :person_i
 WHERE id = :id AND state = 'offered'
 """)
 
+_IS_KNOWN: Final = text("SELECT EXISTS (SELECT FROM beneficiary WHERE beneficiary_hash = :hash)")
+
 _KNOW: Final = text("""
 INSERT INTO beneficiary (beneficiary_hash, person_id, proven_by, since)
 VALUES (:beneficiary_hash, :person_id, :proven_by, :now)
@@ -233,6 +235,12 @@ async def know_beneficiary(
         "now": to_datetime(now_us),
     }
     return (await connection.execute(_KNOW, values)).rowcount == 1
+
+
+async def check_unknown(connection: AsyncConnection, *, beneficiary_hash: bytes) -> None:
+    """Raise :class:`RefusedError` ``beneficiary_known`` when a reference is somebody's already."""
+    if (await connection.execute(_IS_KNOWN, {"hash": beneficiary_hash})).scalar_one():
+        raise RefusedError("beneficiary_known")
 
 
 async def _try(

@@ -1,7 +1,8 @@
 """Claw back: what was granted by mistake goes back to the budget, as far as it is unspent.
 
 Only what is left of that very grant is taken, never other money and never more than there is: a
-wallet owes nothing. What was spent already becomes a receivable, which a person is asked for.
+wallet owes nothing. What was spent already becomes a receivable, which a person is asked for; what
+expired is in the budget already, and nobody is.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from wallet.benefits.follow import Whereabouts, find_grants_in, follow
+from wallet.benefits.follow import Whereabouts, find_expired_from, find_grants_in, follow
 from wallet.benefits.rules import CLAW_BACK_REASONS, Granted, unspent_yen
 from wallet.core.clock import to_datetime
 from wallet.core.database import Connection
@@ -46,6 +47,13 @@ FROM (
 ) AS c
 JOIN benefit_grant AS g ON g.id = ANY (ARRAY[c.grant_id])
 JOIN programme AS p ON p.id = ANY (ARRAY[g.programme_id])
+"""
+
+# Of a grant that was taken back before: what was neither returned nor owed, as it had expired.
+_FORGONE: Final = """
+SELECT c.grant_id, sum(c.amount_yen - c.returned_yen - coalesce(r.amount_yen, 0))::bigint
+FROM benefit_claw_back AS c LEFT JOIN benefit_receivable AS r ON r.claw_back_id = c.id
+WHERE c.grant_id = ANY($1::uuid[]) AND c.state = 'done' GROUP BY c.grant_id
 """
 
 _DONE: Final = """
@@ -134,11 +142,13 @@ class TakenBack(msgspec.Struct, frozen=True, gc=False):
 class ClawBackFacts(Facts):
     """What a batch of claw-backs needs to know; its decisions add to it."""
 
-    __slots__ = ("claw_backs", "grants", "taken")
+    __slots__ = ("claw_backs", "expired_yen", "forgone_yen", "grants", "taken")
 
     def __init__(self, claw_backs: Iterable[DueClawBack]) -> None:
         super().__init__()
         self.claw_backs = {one.id: one for one in claw_backs}
+        self.expired_yen: dict[UUID, int] = {}
+        self.forgone_yen: dict[UUID, int] = {}
         self.grants: dict[UUID, list[Granted]] = {}
         self.taken: list[tuple[DueClawBack, TakenBack]] = []
 
@@ -165,6 +175,9 @@ class ClawBack:
         facts = ClawBackFacts([_at(one, where[one.account_id]) for one in found])
         facts.account_ids.update(one.account_id for one in where.values())
         facts.grants = await find_grants_in(connection, facts.account_ids)
+        facts.expired_yen = await find_expired_from(connection, facts.account_ids)
+        rows = await connection.fetch(_FORGONE, [one.grant_id for one in found])
+        facts.forgone_yen = dict(rows)
         facts.added_ids.update(one.budget_account_id for one in found)
         return facts
 
@@ -176,12 +189,12 @@ class ClawBack:
         if batch.stops and matches(batch.stops, programme=asked.programme):
             return Refusal("service_stopped")
         grants = facts.grants[asked.account_id]
-        left_yen = unspent_yen(
-            grants, asked.grant_id, available_yen=batch.book.available(asked.account_id)
-        )
-        taken = TakenBack(
-            asked.id, min(asked.amount_yen, left_yen), max(asked.amount_yen - left_yen, 0)
-        )
+        available_yen = batch.book.available(asked.account_id)
+        left_yen = unspent_yen(grants, asked.grant_id, available_yen=available_yen)
+        spent_yen = asked.amount_yen - max(left_yen, _with_expired(asked, facts, available_yen))
+        if spent_yen > 0 and batch.book.balances[asked.account_id].debits_pending:
+            return Refusal("claw_back_waits")  # What a hold keeps is not spent; it stays due.
+        taken = TakenBack(asked.id, min(asked.amount_yen, left_yen), max(spent_yen, 0))
         if taken.returned_yen:
             _book(asked, taken.returned_yen, batch)
         facts.grants[asked.account_id] = [
@@ -216,6 +229,16 @@ CLAW_BACK: Final = ClawBack()
 def _at(asked: DueClawBack, where: Whereabouts) -> DueClawBack:
     """Return a claw-back that takes from where the money is by now."""
     return msgspec.structs.replace(asked, account_id=where.account_id, wallet_id=where.wallet_id)
+
+
+def _with_expired(asked: DueClawBack, facts: ClawBackFacts, available_yen: int) -> int:
+    """Return what of a grant nobody has spent: it is still there, or the budget has it by now."""
+    unspent = unspent_yen(
+        facts.grants[asked.account_id],
+        asked.grant_id,
+        available_yen=available_yen + facts.expired_yen.get(asked.account_id, 0),
+    )
+    return unspent - facts.forgone_yen.get(asked.grant_id, 0)
 
 
 def _less(grant: Granted, returned_yen: int) -> Granted:

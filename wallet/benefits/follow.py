@@ -12,7 +12,7 @@ import msgspec
 
 from wallet.benefits.rules import Granted
 from wallet.core.database import Connection
-from wallet.ledger.chart import TRANSFER_MOVE
+from wallet.ledger.chart import TRANSFER_EXPIRY, TRANSFER_MOVE
 
 # Moves end, as each takes time; eight in a row is a card lost every year of a childhood.
 _FOLLOW: Final = """
@@ -31,7 +31,7 @@ FROM went JOIN purse AS p ON p.account_id = ANY (ARRAY[went.account_id])
 ORDER BY went.first_id, went.hops DESC
 """
 
-_GRANTS_IN: Final = """
+_CAME: Final = """
 WITH RECURSIVE came AS (
     SELECT account_id AS last_id, account_id, 0 AS hops FROM unnest($1::uuid[]) AS t (account_id)
     UNION ALL
@@ -41,11 +41,23 @@ WITH RECURSIVE came AS (
         WHERE credit_account_id = came.account_id AND code = $2) AS t
     WHERE came.hops < 8
 )
+"""
+
+_GRANTS_IN: Final = f"""
+{_CAME}
 SELECT c.last_id, g.id, g.amount_yen, g.returned_yen
 FROM (SELECT DISTINCT last_id, account_id FROM came) AS c
 JOIN benefit_grant AS g ON g.account_id = ANY (ARRAY[c.account_id])
 ORDER BY g.granted_at, g.id
-"""
+"""  # noqa: S608
+
+_EXPIRED: Final = f"""
+{_CAME}
+SELECT c.last_id, sum(t.amount)::bigint
+FROM (SELECT DISTINCT last_id, account_id FROM came) AS c
+JOIN transfer AS t ON t.debit_account_id = ANY (ARRAY[c.account_id]) AND t.code = $3
+GROUP BY c.last_id
+"""  # noqa: S608
 
 
 class Whereabouts(msgspec.Struct, frozen=True, gc=False):
@@ -70,3 +82,11 @@ async def find_grants_in(
     for account_id, *grant in rows:
         grants.setdefault(account_id, []).append(Granted(*grant))
     return grants
+
+
+async def find_expired_from(
+    connection: Connection, account_ids: Collection[UUID]
+) -> dict[UUID, int]:
+    """Return how much expired of the money that came into each purse; most have lost none."""
+    rows = await connection.fetch(_EXPIRED, list(account_ids), TRANSFER_MOVE, TRANSFER_EXPIRY)
+    return dict(rows)

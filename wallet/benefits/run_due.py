@@ -19,6 +19,7 @@ from wallet.benefits.claw_back import CLAW_BACK, TakenBack
 from wallet.benefits.grant import GRANT, Given, HeldUp
 from wallet.core.clock import Clock, japanese_day, to_datetime
 from wallet.core.database import connect, read, write
+from wallet.ledger.rules import NIL
 from wallet.ledger.teller import Teller, Work
 
 GRANTS_PER_BATCH: Final = 200
@@ -93,7 +94,7 @@ ORDER BY due_at, id LIMIT :most
 _BEGINNING: Final = (to_datetime(0), UUID(int=0))
 
 _DUE_BACK: Final = text("""
-SELECT id FROM benefit_claw_back WHERE state = 'due' ORDER BY id LIMIT :most
+SELECT id FROM benefit_claw_back WHERE state = 'due' AND id > :after ORDER BY id LIMIT :most
 """)
 
 
@@ -129,7 +130,9 @@ async def run_due(
     worked.lapsed = await _repeat(engine, _LAPSE, {"day": day})
     async with read(engine) as connection:
         runs = list((await connection.execute(_RUNS)).scalars())
-        has_back = (await connection.execute(_DUE_BACK, {"most": 1})).first() is not None
+        has_back = (
+            await connection.execute(_DUE_BACK, {"after": NIL, "most": 1})
+        ).first() is not None
     now = to_datetime(clock())
     for run_id in runs:
         worked.opened += await _repeat(engine, _OPEN, {"run_id": run_id, "now": now})
@@ -198,12 +201,17 @@ class _Granting:
         return answers
 
     async def take_back(self, worked: Worked) -> None:
-        """Take back what is due; a stop leaves it due."""
-        async with read(self._engine) as connection:
-            due = await connection.execute(_DUE_BACK, {"most": GRANTS_PER_BATCH})
-            ids = list(due.scalars())
-        answers = await self._submit(CLAW_BACK, ids)
-        worked.taken_back = sum(isinstance(one, TakenBack) for one in answers)
+        """Take back what is due, each once; a stop or a hold leaves it due."""
+        after = NIL
+        for _ in range(BATCHES_PER_READ):
+            values = {"after": after, "most": GRANTS_PER_BATCH}
+            async with read(self._engine) as connection:
+                ids = list((await connection.execute(_DUE_BACK, values)).scalars())
+            if not ids:
+                break
+            answers = await self._submit(CLAW_BACK, ids)
+            worked.taken_back += sum(isinstance(one, TakenBack) for one in answers)
+            after = ids[-1]  # What waits must not keep what comes after it waiting.
 
     async def _due(self, run_id: UUID, last: tuple[datetime, UUID]) -> list[tuple[datetime, UUID]]:
         async with read(self._engine) as connection:

@@ -199,7 +199,10 @@ def _extend(one: LaterDay, facts: ExtendFacts, batch: Batch) -> bool:
 
 
 def _move(purse: Purse, other: Purse, one: LaterDay, facts: ExtendFacts, batch: Batch) -> bool:
-    """Move what may be spent; what a hold keeps stays until the hold is over."""
+    """Move what may be spent, and return whether that is all of it.
+
+    What a hold keeps stays until the hold is over, and its purse is still to be extended then.
+    """
     if not batch.book.available(purse.account_id):
         return False
     (result,) = batch.book.create_transfers(
@@ -220,7 +223,7 @@ def _move(purse: Purse, other: Purse, one: LaterDay, facts: ExtendFacts, batch: 
     if result.code is not TransferCode.CREATED:
         message = f"the ledger refused to move money to a later day: {result.code}"
         raise RuntimeError(message)
-    return True
+    return not batch.book.balances[purse.account_id].debits_pending
 
 
 def check_extension(terms: Terms, *, from_day: date, to_day: date, today: date) -> Refusal | None:
