@@ -18,6 +18,7 @@ from tests.factories.moments import NOW_US, japanese
 from tests.factories.papers import TODAY, make_booklets, redeem, sold_booklets
 from tests.factories.payments import engage, release
 from tests.factories.programmes import frame, free_draft, make_programme, voucher_draft
+from tests.factories.sales import put_on_sale, stock_of
 from tests.factories.vouchers import purses_of
 from tests.servers import Database
 from wallet.core.database import read, write
@@ -230,6 +231,29 @@ async def test_sets_that_are_gone_are_not_printed(city: City) -> None:
     await make_booklets(city.engine, "few", booklets=9)
     with pytest.raises(RefusedError, match="paper_sold_out"):
         await make_booklets(city.engine, "few", booklets=2)
+
+
+async def test_what_the_app_sells_is_not_printed(city: City) -> None:
+    await make_programme(city.teller, voucher_draft("app-first", frame_=frame(sets_total=10)))
+    await put_on_sale(city.engine, "app-first", units_total=6)
+    with pytest.raises(RefusedError) as refused:
+        await make_booklets(city.engine, "app-first", booklets=5)
+    assert (refused.value.refusal.code, refused.value.refusal.facts) == (
+        "paper_sold_out",
+        {"left_sets": 4},
+    )
+    await make_booklets(city.engine, "app-first", booklets=4)
+
+
+async def test_what_is_printed_is_not_sold_in_the_app_unless_it_is_cancelled(city: City) -> None:
+    await make_programme(city.teller, voucher_draft("paper-first", frame_=frame(sets_total=10)))
+    paper = await make_booklets(city.engine, "paper-first", booklets=4)
+    with pytest.raises(RefusedError, match="sale_beyond_frame"):
+        await put_on_sale(city.engine, "paper-first", units_total=7)
+    await paper.move(SerialState.RETURNED, 4)
+    await paper.move(SerialState.CANCELLED, 4)
+    await put_on_sale(city.engine, "paper-first", units_total=7)
+    assert await stock_of(city.engine, "paper-first") == (7, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from tests.factories.moments import NOW_US
 from tests.factories.papers import make_booklets, redeem, sold_booklets
 from tests.factories.people import make_wallet
 from tests.factories.programmes import frame, make_programme, voucher_draft
+from tests.factories.sales import put_on_sale
 from tests.servers import Database
+from wallet.core.refusals import RefusedError
 from wallet.people.activate_cards import Activated
 from wallet.proof import prove
 from wallet.vouchers.paper_issue import run_paper_issues
@@ -47,6 +49,20 @@ async def test_a_sheet_that_comes_in_at_every_desk_is_paid_once(city: City) -> N
     await asyncio.gather(*[redeem(city) for _ in range(DESKS)])
     proof = await prove(city.engine, now_us=NOW_US)
     assert proof.ok, proof.as_dict()
+
+
+async def test_a_set_that_is_printed_and_put_on_sale_at_once_is_one_of_them(city: City) -> None:
+    for number in range(8):
+        code = f"both-{number}"
+        await make_programme(city.teller, voucher_draft(code, frame_=frame(sets_total=10)))
+        done = await asyncio.gather(
+            make_booklets(city.engine, code, booklets=6),
+            put_on_sale(city.engine, code, units_total=6),
+            make_booklets(city.engine, code, booklets=6),
+            return_exceptions=True,
+        )
+        refused = [one for one in done if isinstance(one, RefusedError)]
+        assert len(refused) == 2, done
 
 
 async def test_a_booklet_that_every_desk_sells_is_sold_once(city: City) -> None:

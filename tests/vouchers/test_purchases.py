@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import date
 from uuid import uuid4
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.factories.city import open_rooms
-from tests.factories.moments import NOW_US
+from tests.factories.moments import NOW_US, japanese
 from tests.factories.people import make_wallet
 from tests.factories.planting import failed
 from tests.factories.programmes import make_programme, voucher_draft
@@ -24,6 +25,7 @@ from tests.factories.sales import (
     slip_for,
     state_of,
     stock_of,
+    told,
     wish,
 )
 from tests.factories.vouchers import purses_of
@@ -157,6 +159,21 @@ async def test_a_card_page_that_has_run_out_can_be_asked_for_again(shop: Shop) -
     first = await slip_for(shop.engine, purchase, method=Method.CARD)
     again = await slip_for(shop.engine, purchase, method=Method.CARD, now_us=NOW_US + 3_600_000_000)
     assert again.order_id != first.order_id
+
+
+async def test_on_the_last_day_one_pays_while_the_money_can_still_be_reported(shop: Shop) -> None:
+    await make_programme(shop.teller, voucher_draft("last-day", last_day=date(2026, 11, 25)))
+    await put_on_sale(shop.engine, "last-day")
+    purchase = await reserve(shop.teller, wish(await make_wallet(shop.engine), "last-day"))
+    assert purchase.deadline_us == japanese("2026-11-25T23:45")
+    with pytest.raises(RefusedError, match="payment_too_late"):
+        await slip_for(shop.engine, purchase, method=Method.BANK)
+    slip = await slip_for(shop.engine, purchase)
+    assert slip.expires_us == japanese("2026-11-25T22:00")
+    late = TestClock(japanese("2026-11-25T23:45"))
+    async with open_rooms(shop.database_url, clock=late) as (engine, teller):
+        code = await told(teller, wish(await make_wallet(engine), "last-day"))
+    assert code == "outside_period"
 
 
 async def test_somebody_elses_purchase_is_unknown(shop: Shop) -> None:

@@ -58,6 +58,14 @@ _GRACE_S: Final[Mapping[str, int]] = MappingProxyType(
 )
 """How long after the end of an order money that was paid in time may still be reported."""
 
+SHORTEST_GRACE_US: Final = min(_GRACE_S.values()) * MICROSECONDS
+"""What is left of the time to pay by when even the quickest provider can no longer report."""
+
+
+def last_payable(method: Method, *, ends_us: int) -> int:
+    """Return until when one may pay so that all money has been reported before ``ends_us``."""
+    return ends_us - _GRACE_S[method] * MICROSECONDS
+
 
 def times_of(method: Method, *, now_us: int, deadline_us: int) -> tuple[int, int]:
     """Return until when an order may be paid, and when it is closed if it was not.

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from wallet.core.clock import to_datetime, to_microseconds
 from wallet.programmes.terms import Terms
 from wallet.vouchers.campaigns_rules import CampaignTerms, Mode
-from wallet.vouchers.purchase_stock import Sale, open_sale
+from wallet.vouchers.purchase_stock import Sale, count_booklets, lock_frames, open_sale
 
 _OFFERS_UNTIL: Final = text("""
 SELECT max(offers_until) FROM draw WHERE campaign_id = :campaign_id
@@ -39,9 +39,13 @@ async def open_sales(
         closes = (await connection.execute(_OFFERS_UNTIL, values)).scalar_one()
     if closes is None or to_microseconds(closes) <= now_us:
         return
+    await lock_frames(connection, frames)
+    booklets = await count_booklets(connection, frames)
     for code, frame in frames.items():
         if frame.frame is not None:
-            sale = _sale(terms, frame, closes=closes, now_us=now_us)
+            # What is on paper is sold at the desks.
+            units_total = max(0, frame.frame.sets_total - booklets[code])
+            sale = _sale(terms, frame, units_total=units_total, closes=closes, now_us=now_us)
             await open_sale(connection, programme=code, sale=sale)
 
 
@@ -51,10 +55,12 @@ async def close_sales(connection: AsyncConnection, *, terms: CampaignTerms, now_
     await connection.execute(_CLOSE, values)
 
 
-def _sale(terms: CampaignTerms, frame: Terms, *, closes: datetime, now_us: int) -> Sale:
+def _sale(
+    terms: CampaignTerms, frame: Terms, *, units_total: int, closes: datetime, now_us: int
+) -> Sale:
     return Sale(
         mode="first_come" if terms.mode is Mode.FIRST_COME else "offered",
-        units_total=0 if frame.frame is None else frame.frame.sets_total,
+        units_total=units_total,
         opens_us=now_us,
         closes_us=to_microseconds(closes),
         residents_only=frame.eligibility.resident is True,

@@ -51,6 +51,7 @@ from wallet.vouchers.lottery import (
     listed,
     result_text,
 )
+from wallet.vouchers.purchase_stock import count_booklets, lock_frames
 
 logger = logging.getLogger(__name__)
 
@@ -445,9 +446,13 @@ async def _write_outcomes(
 
 
 async def _units_of(connection: AsyncConnection, campaign: Campaign) -> dict[str, int]:
-    """Return how many units each frame still has: in the second round, what was not bought."""
+    """Return how many units each frame still has: not on paper, nor bought in the first round."""
     frames = await find_frames(connection, campaign.terms)
     units = {code: terms.frame.sets_total for code, terms in frames.items() if terms.frame}
+    # Until the lots are drawn and sold, what is in the list is no longer there to be printed.
+    await lock_frames(connection, units)
+    for code, booklets in (await count_booklets(connection, units)).items():
+        units[code] = max(0, units[code] - booklets)
     values = {"campaign_id": campaign.id, "frames": list(units)}
     for row in await connection.execute(_GONE, values):
         units[row.frame] = max(0, units[row.frame] - row.units)

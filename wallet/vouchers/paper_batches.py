@@ -27,6 +27,7 @@ from wallet.vouchers.paper_rules import (
     sheet_yen_of,
 )
 from wallet.vouchers.paper_tables import paper_batch
+from wallet.vouchers.purchase_stock import count_booklets, lock_frames
 
 _INSERT_SERIALS: Final = text("""
 INSERT INTO paper_serial (id, batch_id, number, state, changed_at)
@@ -34,9 +35,17 @@ SELECT id, :batch_id, number, 'printed', :now
 FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS new (id, number)
 """)
 
-_SETS_ORDERED: Final = text("""
-SELECT count(*) FROM paper_serial AS s JOIN paper_batch AS b ON b.id = s.batch_id
-WHERE b.programme_id = :programme_id AND s.state <> 'cancelled'
+# All units of a sale, as whoever comes may still buy them. Before winners may buy there is no sale
+# yet, but a closed list that says how many units they are drawn for.
+_SETS_OF_THE_APP: Final = text("""
+SELECT greatest(
+    (SELECT s.units_total FROM stock AS s WHERE s.programme_id = g.id),
+    (SELECT max(CAST(d.units->>g.code AS int))
+     FROM draw AS d JOIN campaign AS c ON c.id = d.campaign_id
+     WHERE c.terms->'frames' @> to_jsonb(g.code)
+       AND c.state IN ('checking', 'drawn', 'notified', 'lapsed_units')),
+    0)
+FROM programme AS g WHERE g.id = :programme_id
 """)
 
 _COLUMNS: Final = """
@@ -113,6 +122,7 @@ async def make_paper(
 
     Raises :class:`RefusedError` with what :func:`check_paper_order` says.
     """
+    await lock_frames(connection, [order.programme])
     programme, sheet_yen = await check_paper_order(connection, order=order)
     values = {
         "id": batch_id,
@@ -139,7 +149,8 @@ async def check_paper_order(
     """Return the programme and what a sheet is worth, or raise why there are no such booklets.
 
     ``programme_unknown``, ``paper_without_frame``, ``paper_sheets_uneven``,
-    ``paper_clearing_too_short``, and ``paper_sold_out`` for more booklets than there are sets.
+    ``paper_clearing_too_short``, and ``paper_sold_out`` for more booklets than there are sets
+    that the app does not sell.
     """
     programme = await find_programme(connection, code=order.programme)
     if programme is None:
@@ -151,8 +162,10 @@ async def check_paper_order(
     too_short = check_clearing(terms, clearing_until=order.clearing_until)
     if too_short is not None:
         raise _error(too_short)
-    ordered = await connection.execute(_SETS_ORDERED, {"programme_id": programme.id})
-    left_sets = max(0, (terms.frame.sets_total if terms.frame else 0) - ordered.scalar_one())
+    ordered = (await count_booklets(connection, [programme.code]))[programme.code]
+    found = await connection.execute(_SETS_OF_THE_APP, {"programme_id": programme.id})
+    sets_total = terms.frame.sets_total if terms.frame else 0
+    left_sets = max(0, sets_total - ordered - found.scalar_one())
     if order.booklets > left_sets:
         raise RefusedError("paper_sold_out", left_sets=left_sets)
     return programme, sheet_yen

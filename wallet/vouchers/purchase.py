@@ -22,7 +22,8 @@ from wallet.receipts.request_payment import (
     find_slips,
     request_payment,
 )
-from wallet.receipts.rules import Method, Purpose, Share
+from wallet.receipts.rules import Method, Purpose, Share, last_payable
+from wallet.vouchers.campaigns_rules import end_of
 from wallet.vouchers.purchase_rules import shares_of
 
 PURCHASES_SHOWN_MAX: Final = 100
@@ -46,6 +47,9 @@ ORDER BY p.id DESC LIMIT :limit
 """)
 
 _FRAME: Final = text("SELECT terms->'frame' FROM programme WHERE id = :id")
+_LAST_DAY: Final = text("""
+SELECT CAST(terms->'spending'->>'last_day' AS date) FROM programme WHERE id = :id
+""")
 _PARTS: Final = text("SELECT code, id FROM programme WHERE code = ANY(:codes)")
 _COUNT_ORDERS: Final = text("""
 SELECT count(*) FROM receipt_order WHERE purpose = 'voucher' AND reference_id = :id
@@ -125,13 +129,16 @@ async def pay_purchase(
             raise RefusedError("purchase_paid")
     if (await connection.execute(_COUNT_ORDERS, {"id": purchase_id})).scalar_one() >= SLIPS_MAX:
         raise RefusedError("slips_too_many", most=SLIPS_MAX)
+    last_day = (await connection.execute(_LAST_DAY, {"id": row.programme_id})).scalar_one()
+    # After the last day nothing is issued, and a slower provider reports later than another.
+    last_us = last_payable(method, ends_us=to_microseconds(end_of(last_day)))
     bill = Bill(
         purpose=Purpose.VOUCHER,
         reference_id=purchase_id,
         programme_id=row.programme_id,
         amount_yen=row.price_yen,
         method=method,
-        deadline_us=to_microseconds(row.deadline),
+        deadline_us=min(to_microseconds(row.deadline), last_us),
         shares=await _shares(connection, row),
     )
     slip = await request_payment(connection, bill=bill, now_us=now_us)

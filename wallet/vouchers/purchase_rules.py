@@ -4,13 +4,16 @@ Amounts are yen, moments are microseconds since the epoch. A unit is a set of th
 """
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
-from wallet.core.clock import MICROSECONDS
+from wallet.core.clock import MICROSECONDS, to_microseconds
 from wallet.core.refusals import Refusal
+from wallet.receipts.rules import SHORTEST_GRACE_US
+from wallet.vouchers.campaigns_rules import end_of
 
 _TIERS: Final = ("T0", "T1", "T2", "T3")
 
@@ -140,11 +143,15 @@ def check_stock(stock: Stock, *, units: int) -> Refusal | None:
     return Refusal("sold_out", {**facts, "may_return": stock.units_reserved > 0})
 
 
-def deadline_of(stock: Stock, offer: Offer | None, *, now_us: int) -> int:
-    """Return until when the units are kept: what the sale grants, and no longer than the offer."""
+def deadline_of(stock: Stock, offer: Offer | None, *, last_day: date, now_us: int) -> int:
+    """Return until when the units are kept: what the sale grants, and no longer than the offer.
+
+    After the programme's ``last_day`` nothing is issued, so money must have been reported by then.
+    """
     last_us = stock.closes_us
     if offer is not None and offer.deadline_us is not None:
         last_us = offer.deadline_us
+    last_us = min(last_us, to_microseconds(end_of(last_day)) - SHORTEST_GRACE_US)
     return min(now_us + stock.pay_within_s * MICROSECONDS, last_us)
 
 

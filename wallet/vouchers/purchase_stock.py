@@ -1,5 +1,6 @@
 """What is on sale: opened, changed and looked at; the counters belong to those who buy."""
 
+from collections.abc import Collection
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -12,6 +13,19 @@ from wallet.core.refusals import RefusedError
 
 PAY_WITHIN_S: Final = 7 * 86_400
 """How long units are kept for a buyer unless a sale says otherwise: seven days."""
+
+# Whoever takes sets of a frame, on paper or for the app, does so one after the other.
+_LOCK_FRAMES: Final = text("""
+SELECT FROM programme WHERE code = ANY (CAST(:codes AS text[])) ORDER BY code FOR NO KEY UPDATE
+""")
+
+_BOOKLETS: Final = text("""
+SELECT g.code, count(*) AS booklets
+FROM programme AS g
+JOIN paper_batch AS b ON b.programme_id = g.id
+JOIN paper_serial AS s ON s.batch_id = b.id
+WHERE g.code = ANY (CAST(:codes AS text[])) AND s.state <> 'cancelled' GROUP BY g.code
+""")
 
 _FIND: Final = text("""
 SELECT g.id, CAST(g.terms->'frame'->>'sets_total' AS int) AS sets_total
@@ -80,20 +94,34 @@ class OnSale(msgspec.Struct, frozen=True, kw_only=True):
         return self.units_total - self.units_reserved - self.units_sold
 
 
+async def lock_frames(connection: AsyncConnection, codes: Collection[str]) -> None:
+    """Keep everybody else from taking sets of these frames until the transaction ends."""
+    await connection.execute(_LOCK_FRAMES, {"codes": list(codes)})
+
+
+async def count_booklets(connection: AsyncConnection, codes: Collection[str]) -> dict[str, int]:
+    """Return how many sets of each frame are on paper; a booklet that was cancelled is none."""
+    rows = await connection.execute(_BOOKLETS, {"codes": list(codes)})
+    counted: dict[str, int] = {row.code: row.booklets for row in rows}
+    return {code: counted.get(code, 0) for code in codes}
+
+
 async def open_sale(connection: AsyncConnection, *, programme: str, sale: Sale) -> UUID:
     """Open the sale of a programme, or change it, in the caller's transaction; return its id.
 
     Raises :class:`RefusedError` ``programme_unknown``, ``sale_without_frame``,
-    ``sale_beyond_frame`` for more units than the frame has, and ``sale_below_sold`` for fewer than
-    are reserved or sold.
+    ``sale_beyond_frame`` for more units than the frame has besides those on paper, and
+    ``sale_below_sold`` for fewer than are reserved or sold.
     """
+    await lock_frames(connection, [programme])
     found = (await connection.execute(_FIND, {"code": programme})).one_or_none()
     if found is None:
         raise RefusedError("programme_unknown", programme=programme)
     if found.sets_total is None:
         raise RefusedError("sale_without_frame", programme=programme)
-    if sale.units_total > found.sets_total:
-        raise RefusedError("sale_beyond_frame", sets_total=found.sets_total)
+    booklets = (await count_booklets(connection, [programme]))[programme]
+    if sale.units_total > found.sets_total - booklets:
+        raise RefusedError("sale_beyond_frame", sets_total=found.sets_total, booklets=booklets)
     values: dict[str, Any] = {
         "programme_id": found.id,
         "opens_at": to_datetime(sale.opens_us),

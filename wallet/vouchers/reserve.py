@@ -22,6 +22,7 @@ from wallet.people.tiers import limits_of
 from wallet.programmes.purses import WalletFacts, find_versions, lock_wallets
 from wallet.programmes.queries import ProgrammeShelf
 from wallet.programmes.rules import Frame, Funding, Programme
+from wallet.receipts.rules import SHORTEST_GRACE_US
 from wallet.vouchers.purchase_rules import (
     Holder,
     Offer,
@@ -147,12 +148,14 @@ class Reserve:
         if repeat is not None:
             return _repeat(request, repeat, programme)
         offer = _offer_of(request, facts)
-        # Nobody pays for what could not be issued.
-        refusal = check_period(programme, day=japanese_day(batch.now_us))
+        # Nobody pays for what could not be issued when the money has been reported.
+        refusal = check_period(programme, day=japanese_day(batch.now_us + SHORTEST_GRACE_US))
         refusal = refusal or _check(request, programme.frame, stock, offer, facts, batch)
         if refusal is not None:
             return Refused(refusal)
-        purchase = _keep(request, programme.frame, stock, offer, facts, batch)
+        last_day = programme.spending.last_day
+        deadline_us = deadline_of(stock, offer, last_day=last_day, now_us=batch.now_us)
+        purchase = _keep(request, programme.frame, stock, offer, deadline_us, facts, batch)
         return Reserved(purchase, replayed=False)
 
     async def record(
@@ -262,6 +265,7 @@ def _keep(
     frame: Frame,
     stock: Stock,
     offer: Offer | None,
+    deadline_us: int,
     facts: ReserveFacts,
     batch: Batch,
 ) -> Purchase:
@@ -279,7 +283,7 @@ def _keep(
         application_id=request.application_id,
         round=None if offer is None else offer.round,
         created_us=batch.now_us,
-        deadline_us=deadline_of(stock, offer, now_us=batch.now_us),
+        deadline_us=deadline_us,
     )
     stock.units_reserved += request.units
     facts.units[request.wallet_id, stock.programme_id] += request.units
