@@ -17,7 +17,9 @@ async def test_a_payment_is_given_back_once_and_stands_in_the_trail(shell: Shell
         assert told["parts"] == [
             {"programme": "coin", "funding": "free", "amount_yen": 400, "to": "purse"}
         ]
-        assert shell.json("refund", "give", *named)["refund"] == told["refund"]
+        again = shell.json("refund", "give", *named, "--amount-yen", "400")
+        assert again["refund"] == told["refund"]
+        assert shell.run("refund", "give", *named).returncode == 1, "that asks for all of it"
         assert await purses_of(city.engine, city.wallet_id) == {"coin free": 9_400}
         over = shell.run(
             *("refund", "give", named[0], "--name", "r-2", "--reason", "ー"),

@@ -105,11 +105,11 @@ def held_back(
     reached, goes_on = asyncio.Event(), asyncio.Event()
     real = getattr(storage, name)
 
-    async def read(connection: Connection, asked: Sequence[UUID]) -> object:
+    async def read(connection: Connection, asked: Sequence[UUID], *more: object) -> object:
         if ids(asked) and not reached.is_set():
             reached.set()
             await goes_on.wait()
-        return await real(connection, asked)
+        return await real(connection, asked, *more)
 
     monkeypatch.setattr(storage, name, read)
     return reached, goes_on
@@ -122,7 +122,7 @@ async def test_an_account_created_by_another_process_between_two_reads_exists(
         (payer,) = await open_accounts(first, account())
         new = account(max_balance=500)
         request = CreateRequest(accounts=(new,), transfers=(transfer(payer, new.id),))
-        reached, goes_on = held_back(monkeypatch, "lock_balances", lambda asked: new.id in asked)
+        reached, goes_on = held_back(monkeypatch, "lock_and_find", lambda asked: new.id in asked)
         waiting: asyncio.Future[CreateAnswer] = second.submit(CREATE, request)
         await reached.wait()
         await open_accounts(first, new)
