@@ -13,8 +13,11 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
-_COMMIT: Final = b"Q" + (4 + len(b"COMMIT\0")).to_bytes(4, "big") + b"COMMIT\0"
-"""The simple query by which a teller commits, as it stands on the wire."""
+_COMMITS: Final = {
+    b"Q" + (4 + len(text)).to_bytes(4, "big") + text
+    for text in (b"COMMIT\0", b"COMMIT AND CHAIN\0")
+}
+"""The simple queries by which a teller commits, as they stand on the wire."""
 
 _CHUNK_BYTES: Final = 65_536
 
@@ -60,8 +63,8 @@ class Proxy:
         replies = asyncio.create_task(_forward_replies(server[0], writer))
         try:
             while data := await _read(reader):
-                if data == _COMMIT and self.faults:
-                    await self._meet(self.faults.pop(0), server, writer, replies)
+                if data in _COMMITS and self.faults:
+                    await self._meet(self.faults.pop(0), data, server, writer, replies)
                 else:
                     server[1].write(data)
         finally:
@@ -73,6 +76,7 @@ class Proxy:
     async def _meet(
         self,
         fault: Fault,
+        commit: bytes,
         server: tuple[StreamReader, StreamWriter],
         client: StreamWriter,
         replies: "asyncio.Task[None]",
@@ -85,7 +89,7 @@ class Proxy:
             self.held.set()
             await self.let_go.wait()
         if fault is not Fault.NEVER_ARRIVES:
-            server[1].write(_COMMIT)
+            server[1].write(commit)
         if fault in (Fault.ARRIVES_LATE, Fault.REPLY_IS_LOST):
             assert await _read(server[0]), "the server did not answer the COMMIT"
             client.transport.abort()

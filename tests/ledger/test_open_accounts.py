@@ -20,12 +20,14 @@ from tests.ledger.meeting import overlap, two_tellers
 from tests.servers import Database
 from wallet.core.clock import MICROSECONDS, TestClock
 from wallet.core.database import Connection
+from wallet.ledger.open_accounts import OPEN_AMOUNT_MAX, OPEN_TOTAL_MAX
 from wallet.ledger.rules import (
     ACCOUNT_DEBITS_MUST_NOT_EXCEED_CREDITS,
     AMOUNT_MAX,
     CLOSING_DEBIT,
     Transfer,
 )
+from wallet.ledger.teller import BATCH_WEIGHT_MAX
 
 GUARDED = ACCOUNT_DEBITS_MUST_NOT_EXCEED_CREDITS
 
@@ -129,10 +131,42 @@ LAST = "SELECT last_timestamp FROM balance WHERE account_id = $1"
 async def test_an_open_account_that_is_full_says_so(
     module_database: Database, connection: Connection
 ) -> None:
-    """Its balance is not read, so it is the database that finds the overflow first."""
-    async with two_tellers(module_database) as (first, _, _):
+    """Its balance is not read, and yet whoever is refused hears that it is full."""
+    async with two_tellers(module_database) as (first, second, _):
         payer, other, shop = await open_accounts(first, account(), account(), account())
-        assert await codes(first, transfer(payer, shop, AMOUNT_MAX - 10)) == ["created"]
-        assert await codes(first, transfer(other, shop, 11)) == ["overflows_credits_posted"]
+        assert await codes(second, transfer(other, shop, 5)) == ["created"]
+        assert await codes(first, transfer(payer, shop, AMOUNT_MAX - 15)) == ["created"]
+        for teller in (first, second):
+            assert await codes(teller, transfer(other, shop, 11)) == ["overflows_credits_posted"]
         assert await codes(first, transfer(other, shop, 10)) == ["created"]
         assert await counters(connection, shop) == (0, 0, 0, AMOUNT_MAX)
+
+
+async def test_what_a_batch_releases_later_makes_no_room_for_what_came_before(
+    module_database: Database, connection: Connection
+) -> None:
+    """The sums at the end would fit; in the order asked, the second transfer does not."""
+    async with two_tellers(module_database) as (first, second, _):
+        payer, other, shop = await open_accounts(first, account(), account(), account())
+        assert await codes(second, transfer(other, shop, 5)) == ["created"]
+        hold = pending(payer, shop, 5)
+        filling = transfer(payer, shop, AMOUNT_MAX - 10)
+        assert await codes(first, hold, filling) == ["created", "created"]
+        asked = transfer(other, shop, 1), void(hold), transfer(other, shop, 1)
+        assert await codes(second, *asked) == ["overflows_credits", "created", "created"]
+        assert await counters(connection, shop) == (0, 0, 0, AMOUNT_MAX - 4)
+
+
+async def test_a_poor_payer_hears_first_that_the_account_is_full(module_database: Database) -> None:
+    """An overflow comes before a lack of money, and does not burn the id as that does."""
+    async with two_tellers(module_database) as (first, second, _):
+        payer, poor, shop = await open_accounts(first, account(), account(flags=GUARDED), account())
+        assert await codes(second, transfer(payer, shop, 5)) == ["created"]
+        assert await codes(first, transfer(payer, shop, AMOUNT_MAX - 5)) == ["created"]
+        asked = transfer(poor, shop, 1)
+        for _ in range(2):
+            assert await codes(second, asked) == ["overflows_credits_posted"]
+
+
+def test_a_batch_of_the_largest_amounts_does_not_fill_an_open_account() -> None:
+    assert OPEN_TOTAL_MAX + BATCH_WEIGHT_MAX * OPEN_AMOUNT_MAX < AMOUNT_MAX

@@ -9,6 +9,7 @@ import msgspec
 from wallet.core.database import Connection
 from wallet.core.refusals import RefusedError
 from wallet.ledger import storage
+from wallet.ledger.open_accounts import OPEN_AMOUNT_MAX
 from wallet.ledger.rules import (
     BALANCING_CREDIT,
     BALANCING_DEBIT,
@@ -66,7 +67,9 @@ class Create:
             facts.asked_ids.update(t.id for t in transfers)
         facts.account_ids.update(account_ids)
         for t in transfers:
-            touched = facts.account_ids if t.flags & READS_BALANCE else facts.added_ids
+            is_large = t.amount > OPEN_AMOUNT_MAX and t.pending_id == NIL
+            is_exact = t.flags & READS_BALANCE or is_large
+            touched = facts.account_ids if is_exact else facts.added_ids
             touched.add(t.debit_account_id)
             touched.add(t.credit_account_id)
         return facts

@@ -2,8 +2,8 @@
 
 What nothing limits, such as what the city owes a shop, takes any amount on either side. A batch
 adds to its counters as its last act before COMMIT; that is what makes the busiest shop as fast as
-any other. Only what never changes is remembered; that an account has been closed meanwhile is
-found when the addition meets no row, and then all are forgotten.
+any other. Only what never changes is remembered; that an account has been closed meanwhile, or is
+half full, is found when the addition meets no row, and then all are forgotten.
 
 An account that everybody draws on a little, such as a budget that gives a bonus on every payment,
 is treated so as well while it holds plenty: a batch may take from it unseen up to an allowance, a
@@ -16,13 +16,24 @@ from typing import Final
 from uuid import UUID
 
 from wallet.core.database import sqlstate_of
-from wallet.ledger.rules import ACCOUNT_DEBITS_MUST_NOT_EXCEED_CREDITS, Balance, Transfer
+from wallet.ledger.rules import (
+    ACCOUNT_DEBITS_MUST_NOT_EXCEED_CREDITS,
+    AMOUNT_MAX,
+    Balance,
+    Transfer,
+)
 
 _OUT_OF_RANGE: Final = "22003"
 _DEBITS_WITHIN_CREDITS: Final = "ck_balance_debits_within_credits"
 
 OPEN_ACCOUNTS_MAX: Final = 100_000
 """Accounts remembered in one process, about 30 MB."""
+
+OPEN_TOTAL_MAX: Final = AMOUNT_MAX // 2
+"""An account with more than this on a side is read, so that it can be told when it is full."""
+
+OPEN_AMOUNT_MAX: Final = 10**14
+"""More than this is not added unread; a whole batch of it does not fill the other half."""
 
 DRAWN_SHARE: Final = 8
 """What a process takes from an account unseen is at most one part in eight of what it last saw."""
@@ -41,17 +52,14 @@ class OpenAccounts:
         if len(self._known) > OPEN_ACCOUNTS_MAX:
             self._known.clear()
         for b in locked.values():
-            if not (
-                b.flags or b.closed or b.min_available is not None or b.max_balance is not None
-            ):
+            if not b.flags and _is_plain(b):
                 self._known[b.account_id] = (b.ledger, b.code, b.flags)
         for account_id in drawn:
             if account_id in locked:
                 self._allow(locked[account_id])
 
     def _allow(self, b: Balance) -> None:
-        is_plain = b.min_available is None and b.max_balance is None and not b.closed
-        if is_plain and b.flags == ACCOUNT_DEBITS_MUST_NOT_EXCEED_CREDITS:
+        if b.flags == ACCOUNT_DEBITS_MUST_NOT_EXCEED_CREDITS and _is_plain(b):
             self._allowances[b.account_id] = (b.ledger, b.code, b.available // DRAWN_SHARE)
 
     def forget(self) -> None:
@@ -109,6 +117,13 @@ class OpenAccounts:
         """Remember the last timestamp that a batch has given."""
         if booked:
             self._last_timestamp = max(self._last_timestamp, booked[-1].timestamp)
+
+
+def _is_plain(b: Balance) -> bool:
+    """Whether nothing but the account's flags can speak against what a batch adds to it."""
+    debits, credits_ = b.debits_pending + b.debits_posted, b.credits_pending + b.credits_posted
+    is_unlimited = b.min_available is None and b.max_balance is None
+    return is_unlimited and not b.closed and max(debits, credits_) <= OPEN_TOTAL_MAX
 
 
 def is_beyond_limits(error: Exception) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 from wallet.core.database import Connection, array_literal
 from wallet.ledger.book import Book
 from wallet.ledger.chart import ACCOUNT_BONUS_RESERVE, ACCOUNT_BUDGET
+from wallet.ledger.open_accounts import OPEN_TOTAL_MAX
 from wallet.ledger.rules import NIL, Account, Balance, Hold, HoldState, Transfer
 from wallet.ops.stop import OBEY
 
@@ -100,6 +101,12 @@ SELECT * FROM unnest($1::uuid[], $2::int[], $3::smallint[], $4::smallint[], $5::
                      $11::bigint[], $12::bigint[], $13::bigint[])
 """
 
+# What was decided without reading an account does not stand if it turns out to be so.
+_NOT_OPEN: Final = f"""(
+    b.closed OR b.debits_pending + b.debits_posted > {OPEN_TOTAL_MAX}
+    OR b.credits_pending + b.credits_posted > {OPEN_TOTAL_MAX}
+)"""
+
 # Transfers and what they have changed, in one round trip: the fewer times a batch waits for its
 # turn, here and there, the more of them overlap. Counting the transfers puts them before the
 # balances, of which a busy one is locked from here on. ``kept`` is 1 for a balance that the batch
@@ -129,11 +136,13 @@ FROM (
            unnest($20::text::bigint[]), unnest($21::boolean[]), unnest($22::text::int[])
 ) AS new (account_id, debits_pending, debits_posted, credits_pending, credits_posted,
           last_timestamp, transfer_count, closed, kept)
-WHERE b.account_id = ANY (ARRAY[new.account_id]) AND NOT (b.closed AND new.kept = 1)
+WHERE b.account_id = ANY (ARRAY[new.account_id]) AND NOT (new.kept = 1 AND {_NOT_OPEN})
   AND (SELECT count(*) FROM booked) = cardinality($1::uuid[])
 """  # noqa: S608 - as above
 
-_COUNT_CLOSED = "SELECT count(*) FROM balance WHERE account_id = ANY($1::uuid[]) AND closed"
+_COUNT_NOT_OPEN = f"""
+SELECT count(*) FROM balance AS b WHERE account_id = ANY($1::uuid[]) AND {_NOT_OPEN}
+"""  # noqa: S608 - as above
 
 _INSERT_HOLDS = """
 INSERT INTO pending_transfer (transfer_id, state, expires_at, resolved_at)
@@ -290,8 +299,8 @@ async def record(connection: Connection, book: Book, *, open_ids: Collection[UUI
 
     ``open_ids`` are the accounts the book holds without their balance
     (:mod:`wallet.ledger.open_accounts`). Raises :class:`LostRowsError` when a row it must update
-    is not there, when one of those accounts has been closed, or when an id to be burnt has been
-    booked meanwhile.
+    is not there, when one of those accounts has been closed or is half full, or when an id to be
+    burnt has been booked meanwhile.
     """
     if book.opened:
         await _insert_holds(connection, book.opened, resolved_at=book.now)
@@ -303,8 +312,8 @@ async def record(connection: Connection, book: Book, *, open_ids: Collection[UUI
         )
         _expect(status, f"INSERT 0 {len(book.burnt)}")
     untouched = [account_id for account_id in open_ids if account_id not in book.touched]
-    if untouched and await connection.fetchval(_COUNT_CLOSED, untouched):
-        message = "an account that was taken to be open is closed: a refusal may say the wrong why"
+    if untouched and await connection.fetchval(_COUNT_NOT_OPEN, untouched):
+        message = "an account that was taken to be open is not: a refusal may say the wrong why"
         raise LostRowsError(message)
     await _record_transfers(connection, book, open_ids)
 
