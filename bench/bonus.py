@@ -80,7 +80,7 @@ class Plan:
 
 
 FULL: Final = Plan(rounds=6, wallets=20_000, shops=2_000, slice_s=3.0, warm_up_payments=4_000)
-QUICK: Final = Plan(rounds=1, wallets=100, shops=40, slice_s=0.2, warm_up_payments=100)
+QUICK: Final = Plan(rounds=1, wallets=400, shops=40, slice_s=0.2, warm_up_payments=100)
 
 
 @dataclass

@@ -68,7 +68,7 @@ FULL: Final = Plan(
     slices_before=3,
 )
 QUICK: Final = Plan(
-    holders=40, wallets=60, shops=20, warm_up_payments=60, slice_s=0.2, slices_before=1
+    holders=40, wallets=200, shops=20, warm_up_payments=60, slice_s=0.2, slices_before=1
 )
 
 

@@ -73,7 +73,7 @@ class Plan:
 FULL: Final = Plan(
     rounds=6, wallets=20_000, shops=2_000, slice_s=3.0, warm_up=4_000, last_units=1_000
 )
-QUICK: Final = Plan(rounds=1, wallets=200, shops=40, slice_s=0.1, warm_up=100, last_units=50)
+QUICK: Final = Plan(rounds=1, wallets=500, shops=40, slice_s=0.1, warm_up=100, last_units=50)
 
 
 @dataclass

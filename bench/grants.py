@@ -61,7 +61,7 @@ class Size:
 
 
 WHOLE: Final = Size(wallets=70_000, payers=10_000, shops=500, warm_up=6_000, half_s=10.0)
-QUICK: Final = Size(wallets=40, payers=50, shops=20, warm_up=64, half_s=0.2)
+QUICK: Final = Size(wallets=40, payers=200, shops=20, warm_up=64, half_s=0.2)
 
 _GRANTED: Final = text("SELECT count(*)::int FROM benefit_grant WHERE state = 'granted'")
 
