@@ -28,7 +28,8 @@ from bench.stage import Stage, checkpoint
 from wallet.core.clock import MICROSECONDS, japanese_day, system_clock
 from wallet.core.database import connect, make_engine, read, write
 from wallet.core.ids import align_id, keyed_hash, new_id, parse_public_id
-from wallet.ledger.teller import Teller, Work
+from wallet.ledger.teller import Teller
+from wallet.ledger.work import Work
 from wallet.payments.pay import Paid, Pay
 from wallet.payments.rules import CARD, PayRequest
 from wallet.programmes.create_programme import create_programme

@@ -8,7 +8,7 @@ import msgspec
 
 from wallet.core.database import Connection
 from wallet.ledger.rules import Transfer
-from wallet.ledger.teller import Batch, Facts
+from wallet.ledger.work import Batch, Facts
 
 UNLUCKY: Final = 13
 """The table refuses this number as it is written."""

@@ -20,8 +20,9 @@ from wallet.ledger import storage
 from wallet.ledger.chart import ACCOUNT_BUDGET
 from wallet.ledger.open_accounts import DRAWN_SHARE, OpenAccounts
 from wallet.ledger.rules import ACCOUNT_DEBITS_MUST_NOT_EXCEED_CREDITS, Balance, Transfer
-from wallet.ledger.teller import Batch, Facts, Teller
+from wallet.ledger.teller import Teller
 from wallet.ledger.verify import verify
+from wallet.ledger.work import Batch, Facts
 
 GUARDED = ACCOUNT_DEBITS_MUST_NOT_EXCEED_CREDITS
 

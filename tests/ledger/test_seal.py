@@ -29,8 +29,9 @@ from wallet.ledger.create import CREATE, Create, CreateRequest
 from wallet.ledger.queries import lookup_transfers
 from wallet.ledger.rules import NIL, Transfer
 from wallet.ledger.seal import CLOCK_ALLOWANCE_US, TRANSFER_BYTES, Seal, seal
-from wallet.ledger.teller import Facts, Teller
+from wallet.ledger.teller import Teller
 from wallet.ledger.verify_seals import verify_seals
+from wallet.ledger.work import Facts
 
 LATER_US = NOW_US + 3_600_000_000
 PATIENCE_S = 20.0

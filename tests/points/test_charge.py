@@ -21,7 +21,7 @@ from tests.factories.residents import Resident, row_of, within
 from wallet.core.clock import MICROSECONDS, TestClock
 from wallet.core.ids import align_id, new_id
 from wallet.core.refusals import Refusal, RefusedError
-from wallet.ledger.teller import Batch
+from wallet.ledger.work import Batch
 from wallet.people.cool_off import cool_off
 from wallet.people.rules import Tier
 from wallet.points import request_charge as asking

@@ -32,7 +32,8 @@ from wallet.auth.create_challenge import create_challenge, make_challenge
 from wallet.auth.guess_limits import Subjects
 from wallet.auth.rules import Operation, Requirement
 from wallet.core.database import write
-from wallet.ledger.teller import OutcomeUnknown, Overloaded, Teller, Work
+from wallet.ledger.teller import OutcomeUnknown, Overloaded, Teller
+from wallet.ledger.work import Work
 from wallet.points.check_codes import counted_for
 from wallet.points.give import Refused
 

@@ -24,7 +24,7 @@ from wallet.core.refusals import Refusal, RefusedError
 from wallet.ledger.chart import TRANSFER_CLAW_BACK
 from wallet.ledger.journal import MissingFactError
 from wallet.ledger.rules import Transfer, TransferCode
-from wallet.ledger.teller import Batch, Facts
+from wallet.ledger.work import Batch, Facts
 from wallet.ops.rules import matches
 from wallet.programmes.purses import lock_wallets
 

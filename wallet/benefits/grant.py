@@ -21,7 +21,7 @@ from wallet.core.outbox import Event, append
 from wallet.core.refusals import Refusal
 from wallet.ledger.chart import TRANSFER_GRANT
 from wallet.ledger.rules import AccountCode, Transfer, TransferCode
-from wallet.ledger.teller import Batch, Facts
+from wallet.ledger.work import Batch, Facts
 from wallet.ops.rules import ScopeKind, matches
 from wallet.programmes.purses import (
     WalletFacts,

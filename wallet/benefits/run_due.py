@@ -20,7 +20,8 @@ from wallet.benefits.grant import GRANT, Given, HeldUp
 from wallet.core.clock import Clock, japanese_day, to_datetime
 from wallet.core.database import connect, read, write
 from wallet.ledger.rules import NIL
-from wallet.ledger.teller import Teller, Work
+from wallet.ledger.teller import Teller
+from wallet.ledger.work import Work
 
 GRANTS_PER_BATCH: Final = 200
 """Granted in one transaction: its wallets cannot pay meanwhile, and that must not be noticed."""

@@ -21,7 +21,8 @@ from wallet.ledger.rules import (
     Transfer,
     TransferResult,
 )
-from wallet.ledger.teller import Batch, Facts, Teller
+from wallet.ledger.teller import Teller
+from wallet.ledger.work import Batch, Facts
 
 EVENTS_MAX: Final = 8_189
 """Events in one request, as in TigerBeetle."""

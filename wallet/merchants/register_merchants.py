@@ -13,7 +13,8 @@ from wallet.core.refusals import RefusedError
 from wallet.ledger.chart import ACCOUNT_PAYABLE
 from wallet.ledger.rules import Account, AccountCode
 from wallet.ledger.storage import Prior, find_accounts
-from wallet.ledger.teller import Batch, Facts, Teller
+from wallet.ledger.teller import Teller
+from wallet.ledger.work import Batch, Facts
 from wallet.merchants.rules import CATEGORIES
 
 SHOPS_PER_MERCHANT_MAX: Final = 1_000

@@ -6,7 +6,7 @@ from wallet.core.ids import numbered_id
 from wallet.core.money import LEDGER_JPY
 from wallet.ledger.chart import TRANSFER_COUPON
 from wallet.ledger.rules import LINKED, Transfer
-from wallet.ledger.teller import Batch
+from wallet.ledger.work import Batch
 from wallet.payments.extras import LIVE, Extras, left_in_budget, may_give
 from wallet.payments.extras_storage import Use
 from wallet.payments.rules import COUPON_NUMBER, Discount, Holder

@@ -15,7 +15,7 @@ import msgspec
 
 from wallet.core.clock import JST
 from wallet.core.database import Connection
-from wallet.ledger.teller import Batch
+from wallet.ledger.work import Batch
 from wallet.ops.rules import ScopeKind, matches
 from wallet.payments.extras_storage import Grant, TotalKey, Totals, Use, insert_uses, read_totals
 from wallet.payments.rules import Holder

@@ -12,7 +12,7 @@ from wallet.auth.rules import StepUp
 from wallet.auth.step_up_storage import Challenge
 from wallet.core.clock import japanese_day, to_datetime
 from wallet.core.refusals import Refusal
-from wallet.ledger.teller import Facts
+from wallet.ledger.work import Facts
 from wallet.payments.by_phone import NO_DESK, AnswerChallenge, Desk
 from wallet.payments.caps import DayKey
 from wallet.payments.extras import Extras

@@ -19,7 +19,7 @@ from wallet.ledger.rules import (
     AccountCode,
     Transfer,
 )
-from wallet.ledger.teller import Batch
+from wallet.ledger.work import Batch
 from wallet.payments.extras import Extras, Offer, left_in_budget, may_give, reserve_of
 from wallet.payments.extras_storage import Grant
 from wallet.payments.rules import BONUS_NUMBER, Earned

@@ -18,7 +18,7 @@ from wallet.core.database import Connection
 from wallet.core.outbox import Event, append
 from wallet.ledger.rules import Transfer, TransferCode
 from wallet.ledger.storage import LostRowsError
-from wallet.ledger.teller import Batch, Facts
+from wallet.ledger.work import Batch, Facts
 from wallet.payments.extras import (
     Extras,
     Offer,

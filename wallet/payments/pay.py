@@ -24,7 +24,7 @@ from wallet.core.money import LEDGER_JPY
 from wallet.core.refusals import Refusal
 from wallet.ledger.chart import TRANSFER_PAYMENT
 from wallet.ledger.rules import LINKED, Transfer, TransferCode
-from wallet.ledger.teller import Batch
+from wallet.ledger.work import Batch
 from wallet.ops.rules import ScopeKind, matches
 from wallet.payments import storage, waiting
 from wallet.payments.by_phone import AnswerChallenge, PayByPhone, open_desk

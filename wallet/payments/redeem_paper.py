@@ -24,7 +24,8 @@ from wallet.core.refusals import Refusal
 from wallet.ledger.bulk import bulk_teller
 from wallet.ledger.chart import TRANSFER_PAYMENT
 from wallet.ledger.rules import LINKED, Transfer, TransferCode
-from wallet.ledger.teller import Batch, Facts, Teller
+from wallet.ledger.teller import Teller
+from wallet.ledger.work import Batch, Facts
 from wallet.ops.rules import ScopeKind, matches
 from wallet.payments import storage
 from wallet.payments.rules import PAPER, Holder, Payment, parts_of, plan

@@ -24,7 +24,8 @@ from wallet.core.money import LEDGER_JPY
 from wallet.core.refusals import Refusal
 from wallet.ledger.chart import TRANSFER_COUPON, TRANSFER_REFUND
 from wallet.ledger.rules import LINKED, AccountCode, Transfer, TransferCode
-from wallet.ledger.teller import Batch, Facts, Teller
+from wallet.ledger.teller import Teller
+from wallet.ledger.work import Batch, Facts
 from wallet.ops.rules import matches
 from wallet.payments import refund_storage as storage
 from wallet.payments.refund_bonuses import Bonuses, gather_bonuses, take_back

@@ -19,7 +19,7 @@ from wallet.core.ids import numbered_id
 from wallet.core.money import LEDGER_JPY
 from wallet.ledger.chart import TRANSFER_BONUS_REVERSED
 from wallet.ledger.rules import Transfer, TransferCode
-from wallet.ledger.teller import Batch
+from wallet.ledger.work import Batch
 from wallet.payments.extras_storage import LOCK_TOTALS
 from wallet.payments.refund_rules import LAST_NUMBER, Leg, bonus_to_take, is_over
 from wallet.payments.refund_storage import Paid

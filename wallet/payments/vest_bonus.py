@@ -18,7 +18,7 @@ from wallet.core.money import LEDGER_JPY
 from wallet.core.outbox import Event, append
 from wallet.ledger.chart import TRANSFER_BONUS, TRANSFER_BONUS_REVERSED
 from wallet.ledger.rules import AccountCode, Transfer
-from wallet.ledger.teller import Batch, Facts
+from wallet.ledger.work import Batch, Facts
 from wallet.payments.extras import may_give, reserve_of
 from wallet.payments.grant_bonus import bonus_event, book_chain
 from wallet.payments.rules import VESTS_LATER

@@ -17,7 +17,7 @@ from wallet.core.ids import numbered_id
 from wallet.core.outbox import Event, append
 from wallet.core.refusals import Refusal
 from wallet.ledger.chart import TRANSFER_BONUS
-from wallet.ledger.teller import Batch
+from wallet.ledger.work import Batch
 from wallet.ops.rules import ScopeKind, matches
 from wallet.points.bonus_due import Due, has_bonus, insert_due
 from wallet.points.codes import EventCode

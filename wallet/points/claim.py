@@ -17,7 +17,7 @@ from wallet.core.refusals import Refusal
 from wallet.ledger.chart import TRANSFER_GIFT
 from wallet.ledger.rules import NIL, VOID_PENDING, Hold, Transfer
 from wallet.ledger.storage import Prior, lock_holds
-from wallet.ledger.teller import Batch
+from wallet.ledger.work import Batch
 from wallet.ops.rules import ScopeKind, matches
 from wallet.points.give import (
     GIVEN,

@@ -17,7 +17,7 @@ from wallet.core.outbox import Event, append
 from wallet.core.refusals import Refusal
 from wallet.ledger.chart import TRANSFER_EXCHANGE
 from wallet.ledger.rules import Transfer
-from wallet.ledger.teller import Batch
+from wallet.ledger.work import Batch
 from wallet.ops.rules import ScopeKind, matches
 from wallet.points.give import Refused
 from wallet.points.parties import (

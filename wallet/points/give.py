@@ -36,7 +36,7 @@ from wallet.core.outbox import Event, append
 from wallet.core.refusals import Refusal
 from wallet.ledger.chart import TRANSFER_GIFT
 from wallet.ledger.rules import PENDING, Transfer
-from wallet.ledger.teller import Batch
+from wallet.ledger.work import Batch
 from wallet.ops.rules import ScopeKind, matches
 from wallet.points.parties import Party, PointsFacts, available_of, book_chain, transfer_of
 from wallet.points.rules import LEGS_MAX, GiftCase, check_gift, plan_gift

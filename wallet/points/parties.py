@@ -16,7 +16,7 @@ from wallet.core.database import Connection
 from wallet.core.money import LEDGER_JPY
 from wallet.core.refusals import Refusal
 from wallet.ledger.rules import LINKED, AccountCode, Transfer, TransferCode
-from wallet.ledger.teller import Batch, Facts
+from wallet.ledger.work import Batch, Facts
 from wallet.people.rules import Tier, TierLimits
 from wallet.people.tiers import limits_of
 from wallet.points.rules import check_room, may_hold

@@ -29,7 +29,8 @@ from wallet.ledger.chart import (
 )
 from wallet.ledger.rules import Account, AccountCode, Transfer, TransferCode
 from wallet.ledger.storage import Prior, find_accounts
-from wallet.ledger.teller import Batch, Facts, Teller
+from wallet.ledger.teller import Teller
+from wallet.ledger.work import Batch, Facts
 from wallet.ops.rules import ScopeKind, matches
 
 CASH_OUT_ACCOUNT_ID: Final = UUID("00000000-0000-7000-8000-000000000015")

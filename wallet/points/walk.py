@@ -16,7 +16,7 @@ from wallet.core.database import Connection
 from wallet.core.ids import numbered_id
 from wallet.core.outbox import append
 from wallet.core.refusals import Refusal
-from wallet.ledger.teller import Batch
+from wallet.ledger.work import Batch
 from wallet.ops.rules import ScopeKind, matches
 from wallet.points.attend import earn, earned_event, refuse_earning
 from wallet.points.give import Refused

@@ -27,7 +27,8 @@ from wallet.ledger.rules import (
     Transfer,
     TransferCode,
 )
-from wallet.ledger.teller import Batch, Facts, Teller
+from wallet.ledger.teller import Teller
+from wallet.ledger.work import Batch, Facts
 from wallet.programmes.problems import problems_of
 from wallet.programmes.terms import ProgrammeDraft, Terms
 

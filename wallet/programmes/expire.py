@@ -24,7 +24,8 @@ from wallet.core.outbox import Event, append
 from wallet.ledger.bulk import bulk_teller
 from wallet.ledger.chart import TRANSFER_EXPIRY
 from wallet.ledger.rules import AMOUNT_MAX, BALANCING_DEBIT, Transfer, TransferCode
-from wallet.ledger.teller import Batch, Facts, Teller
+from wallet.ledger.teller import Teller
+from wallet.ledger.work import Batch, Facts
 from wallet.ops.rules import matches
 
 GRACE_S: Final = 60

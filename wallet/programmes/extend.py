@@ -29,7 +29,8 @@ from wallet.core.refusals import Refusal, RefusedError
 from wallet.ledger.bulk import bulk_teller
 from wallet.ledger.chart import TRANSFER_MOVE, TRANSFER_PAYMENT
 from wallet.ledger.rules import AMOUNT_MAX, BALANCING_DEBIT, Transfer, TransferCode
-from wallet.ledger.teller import Batch, Facts, Teller
+from wallet.ledger.teller import Teller
+from wallet.ledger.work import Batch, Facts
 from wallet.programmes.legal import Regime, regime_of
 from wallet.programmes.purses import WalletFacts, find_purse, lock_wallets
 from wallet.programmes.rules import Purse

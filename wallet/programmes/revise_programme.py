@@ -17,7 +17,7 @@ from wallet.core.refusals import Refusal
 from wallet.ledger.chart import FUNDING_ACCOUNT_ID, TRANSFER_FUNDING
 from wallet.ledger.rules import TransferCode
 from wallet.ledger.storage import Prior, find_transfers
-from wallet.ledger.teller import Batch, Facts
+from wallet.ledger.work import Batch, Facts
 from wallet.programmes.create_programme import funding
 from wallet.programmes.life import State, state_on, what_falls
 from wallet.programmes.terms import ProgrammeDraft, Terms

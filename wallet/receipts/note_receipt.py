@@ -31,7 +31,7 @@ from wallet.ledger.rules import (
     Transfer,
     TransferCode,
 )
-from wallet.ledger.teller import Batch, Facts
+from wallet.ledger.work import Batch, Facts
 from wallet.receipts.rules import (
     RECEIPTS_ACCOUNT_IDS,
     SUSPENDED_NUMBER,

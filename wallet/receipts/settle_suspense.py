@@ -23,7 +23,7 @@ from wallet.core.refusals import RefusedError
 from wallet.ledger.bulk import bulk_teller
 from wallet.ledger.chart import TRANSFER_SUSPENSE_SETTLED
 from wallet.ledger.rules import Transfer
-from wallet.ledger.teller import Batch, Facts
+from wallet.ledger.work import Batch, Facts
 from wallet.receipts.note_receipt import book_chain
 from wallet.receipts.rules import (
     RECEIPTS_ACCOUNT_IDS,

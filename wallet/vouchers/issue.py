@@ -32,7 +32,7 @@ from wallet.ledger.rules import (
     TransferCode,
 )
 from wallet.ledger.storage import Prior, find_transfers
-from wallet.ledger.teller import Batch, Facts
+from wallet.ledger.work import Batch, Facts
 from wallet.ops.rules import ScopeKind, matches
 from wallet.programmes.purses import (
     WalletFacts,

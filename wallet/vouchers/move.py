@@ -22,7 +22,8 @@ from wallet.core.outbox import Event, append
 from wallet.core.refusals import Refusal
 from wallet.ledger.chart import TRANSFER_MOVE
 from wallet.ledger.rules import LINKED, AccountCode, Transfer, TransferCode
-from wallet.ledger.teller import Batch, Facts, Teller
+from wallet.ledger.teller import Teller
+from wallet.ledger.work import Batch, Facts
 from wallet.programmes.purses import (
     WalletFacts,
     find_purse,

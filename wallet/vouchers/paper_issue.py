@@ -23,7 +23,8 @@ from wallet.core.outbox import Event, append
 from wallet.core.refusals import Refusal
 from wallet.ledger.chart import TRANSFER_ISSUE
 from wallet.ledger.rules import LINKED, AccountCode, Transfer, TransferCode
-from wallet.ledger.teller import Batch, Facts, Teller
+from wallet.ledger.teller import Teller
+from wallet.ledger.work import Batch, Facts
 from wallet.ops.rules import ScopeKind, matches
 from wallet.programmes.purses import insert_purses, lock_wallets, purse_account
 from wallet.programmes.queries import ProgrammeShelf

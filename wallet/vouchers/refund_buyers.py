@@ -24,7 +24,7 @@ from wallet.core.refusals import Refusal, RefusedError
 from wallet.ledger.bulk import bulk_teller
 from wallet.ledger.chart import TRANSFER_BUYER_REFUND
 from wallet.ledger.rules import LINKED, Transfer, TransferCode
-from wallet.ledger.teller import Batch, Facts
+from wallet.ledger.work import Batch, Facts
 from wallet.ops.rules import matches
 from wallet.programmes.base_date import base_date_before, refunds_allowed_yen, report
 from wallet.programmes.legal import Regime, regime_of

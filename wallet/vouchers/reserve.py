@@ -16,7 +16,7 @@ from wallet.core.clock import japanese_day, to_datetime
 from wallet.core.database import Connection
 from wallet.core.outbox import Event, append
 from wallet.core.refusals import Refusal
-from wallet.ledger.teller import Batch, Facts
+from wallet.ledger.work import Batch, Facts
 from wallet.ops.rules import ScopeKind, matches
 from wallet.people.tiers import limits_of
 from wallet.programmes.purses import WalletFacts, find_versions, lock_wallets
