@@ -26,12 +26,13 @@ from bench.city import City, seed_city
 from bench.processes import BenchError, say
 from bench.stage import Stage, checkpoint
 from wallet.core.clock import MICROSECONDS, japanese_day, system_clock
-from wallet.core.database import connect, make_engine, read, write
+from wallet.core.database import make_engine, read, write
 from wallet.core.ids import align_id, keyed_hash, new_id, parse_public_id
 from wallet.ledger.teller import Teller
 from wallet.ledger.work import Work
 from wallet.payments.pay import Paid, Pay
 from wallet.payments.rules import CARD, PayRequest
+from wallet.planes.frame import make_teller
 from wallet.programmes.create_programme import create_programme
 from wallet.programmes.rules import Frame, Spending
 from wallet.programmes.terms import ProgrammeDraft
@@ -189,12 +190,8 @@ async def measure_first_come(stage: Stage, plan: Plan) -> FirstCome:
 @asynccontextmanager
 async def _open_teller(stage: Stage) -> AsyncIterator[Teller]:
     """Yield a teller as a plane has it by default."""
-    settings = read_settings()
-    teller = Teller(
-        connect=lambda: connect(stage.application_url, application_name="bench-sale"),
-        clock=system_clock,
-        batch_max=settings.teller_batch_max,
-        queue_max=settings.teller_queue_max,
+    teller = make_teller(
+        read_settings(), database_url=stage.application_url, clock=system_clock, name="bench-sale"
     )
     await teller.start()
     try:

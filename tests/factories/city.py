@@ -62,6 +62,7 @@ async def open_rooms(
         connect=lambda: connect(database_url, application_name="tests"),
         clock=clock or TestClock(NOW_US),
         lanes=lanes,
+        alone_max=0,
     )
     await teller.start()
     try:

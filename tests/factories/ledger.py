@@ -70,12 +70,12 @@ def void(hold: Transfer, **fields: Any) -> Transfer:  # noqa: ANN401
 async def open_teller(
     database_url: str, *, clock: Clock | None = None, lanes: int = 1, **bounds: int
 ) -> AsyncIterator[Teller]:
-    """Yield a running teller, closed afterwards."""
+    """Yield a running teller, closed afterwards; its lanes get into each other's way at once."""
     teller = Teller(
         connect=lambda: connect(database_url, application_name="tests"),
         clock=clock or TestClock(NOW_US),
         lanes=lanes,
-        **bounds,
+        **{"alone_max": 0, **bounds},
     )
     await teller.start()
     try:

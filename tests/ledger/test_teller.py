@@ -63,12 +63,53 @@ async def test_what_queued_while_a_batch_was_settled_is_the_next_batch(
     assert await noted(table) == {1, 2, 3, 4}
 
 
-async def test_a_request_that_comes_while_one_lane_is_busy_goes_to_the_other(
-    module_database: Database, table: Connection
+async def test_few_wait_for_the_batch_under_way_and_many_do_not(
+    module_database: Database, table: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teller_module, "LANE_PATIENCE_S", 3_600)
+    work = Notes()
+    work.gate = gate = asyncio.Event()
+    async with open_teller(module_database.application_url, lanes=2, alone_max=3) as teller:
+        first = submit(teller, work, [1])
+        await work.begun.wait()
+        work.gate = None
+        few = submit(teller, work, [2, 3, 4])
+        await asyncio.sleep(0)
+        assert teller.waiting == 3
+        one_more = submit(teller, work, [5])
+        assert await few == [20, 30, 40]
+        gate.set()
+        assert [await first, await one_more] == [[10], [50]]
+    assert work.attempts == [[1], [2, 3, 4], [5]]
+    assert len(await noted(table)) == 5
+
+
+async def test_whoever_still_waits_at_the_close_is_settled_by_the_lane_that_is_free(
+    module_database: Database, table: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teller_module, "LANE_PATIENCE_S", 3_600)
+    work = Notes()
+    work.gate = gate = asyncio.Event()
+    async with open_teller(module_database.application_url, lanes=2, alone_max=3) as teller:
+        first = submit(teller, work, [1])
+        await work.begun.wait()
+        work.gate, last = None, submit(teller, work, [2])
+        closing = asyncio.create_task(teller.close())
+        assert await last == [20]
+        gate.set()
+        await closing
+    assert await first == [10]
+    assert await noted(table) == {1, 2}
+
+
+@pytest.mark.parametrize("alone_max", [0, 8])
+async def test_a_request_that_comes_while_one_lane_is_held_up_goes_to_the_other(
+    module_database: Database, table: Connection, alone_max: int
 ) -> None:
     work = Notes()
     work.gate = asyncio.Event()
-    async with open_teller(module_database.application_url, lanes=2) as teller:
+    url = module_database.application_url
+    async with open_teller(url, lanes=2, alone_max=alone_max) as teller:
         blocked = submit(teller, work, [1])
         await work.begun.wait()
         gate, work.gate = work.gate, None
@@ -264,9 +305,8 @@ async def test_a_caller_that_goes_away_does_not_undo_its_request(
 
 
 async def test_the_sum_of_a_busy_account_is_right_whatever_the_lanes(
-    module_database: Database, monkeypatch: pytest.MonkeyPatch
+    module_database: Database,
 ) -> None:
-    monkeypatch.setattr(teller_module, "SHARED_MIN", 0)
     async with (
         open_teller(module_database.application_url, lanes=3, batch_max=8) as teller,
         open_connection(module_database.application_url) as connection,

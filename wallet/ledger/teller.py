@@ -1,7 +1,7 @@
 """The teller: settles whatever money requests are waiting in one database transaction.
 
-There is no timer. A batch is what queued while the last one committed, so a lone request waits
-for nobody and a crowd shares one commit. Nobody gets an answer before COMMIT has returned.
+A batch is what queued while the last one committed, so a lone request waits for nobody and a
+crowd shares one commit. Nobody gets an answer before COMMIT has returned.
 
 When the connection dies during COMMIT, the outcome is unknown and is looked up, never guessed.
 What the batch was to write is searched for: if it is there, the batch was committed and its
@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 BATCH_WEIGHT_MAX: Final = 8_192
 """Events in one batch; a request counts as one unless it says its ``weight``."""
 
-SHARED_MIN: Final = 8
-"""With fewer requests waiting, sharing them between lanes costs more than it brings."""
+LANE_PATIENCE_S: Final = 0.02
+"""Nobody waits longer for a batch that is held up while another lane has nothing to do."""
 
 # Besides what any transaction may be retried on: another process wrote the same key first
 # (the retry finds it), held a lock for too long, or filled or emptied an account that was taken to
@@ -111,14 +111,23 @@ class Teller:
         connect: Callable[[], Awaitable[Connection]],
         clock: Clock,
         lanes: int = 2,
+        alone_max: int = 24,
         batch_max: int = 128,
         queue_max: int = 2_000,
     ) -> None:
+        """Prepare; ``connect`` opens a connection for each of the ``lanes``.
+
+        While a batch is under way, up to ``alone_max`` requests wait for it, and its lane takes
+        them next: a batch costs ten times what one more request in it does.
+        """
         self._clock = clock
+        self._alone_max = alone_max
         self._batch_max = batch_max
         self._queue_max = queue_max
         self._queue: deque[_Item] = deque()
-        self._arrived = asyncio.Event()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._patience: asyncio.TimerHandle | None = None
+        self._is_late = False
         open_accounts = OpenAccounts()
         self._lanes = [_Lane(connect, clock, open_accounts) for _ in range(lanes)]
         self._tasks: list[asyncio.Task[None]] = []
@@ -145,7 +154,8 @@ class Teller:
     async def close(self) -> None:
         """Take no more requests, settle those that wait, and hang up."""
         self._closing = True
-        self._arrived.set()
+        while self._idle:
+            self._wake()
         if self._tasks:
             # Not gather: whoever loses patience with closing must not cancel a batch half way.
             await asyncio.wait(self._tasks)
@@ -164,31 +174,69 @@ class Teller:
             raise Overloaded
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._queue.append(_Item(work, request, future))
-        self._arrived.set()
+        self._call_lanes()
         return future
 
     async def _run(self, lane: "_Lane") -> None:
         while True:
-            while not self._queue:
-                if self._closing:
-                    return
+            while not self._is_worth_a_batch():
                 if lane.has_begun():
                     await lane.rest()
-                    continue
-                self._arrived.clear()
-                await self._arrived.wait()
-            items = self._take()
-            is_crowd = bool(self._queue) or self._settling > 0
-            self._settling += len(items)
-            try:
-                await lane.settle(items, goes_on=is_crowd)
-            finally:
-                self._settling -= len(items)
-                for item in items:
-                    if not item.future.done():  # The lane was cancelled.
-                        item.fail(OutcomeUnknown())
-            # Whoever has just been answered may ask again, and then belongs to the next batch.
+                elif self._closing and not self._queue:
+                    return
+                else:
+                    await self._wait()
+            await self._settle_next(lane)
+
+    async def _settle_next(self, lane: "_Lane") -> None:
+        items = self._take()
+        self._settling += len(items)
+        try:
+            await lane.settle(items, goes_on=lambda: self._is_crowded(besides=len(items)))
+            # Whoever has just been answered may ask again, and belongs to the next batch.
             await asyncio.sleep(0)
+        finally:
+            self._settling -= len(items)
+            for item in items:
+                if not item.future.done():  # The lane was cancelled.
+                    item.fail(OutcomeUnknown())
+
+    def _is_worth_a_batch(self) -> bool:
+        """Whether what waits is enough for a batch of its own, beside the one under way if any."""
+        may_wait = self._settling > 0 and not (self._is_late or self._closing)
+        return len(self._queue) > (self._alone_max if may_wait else 0)
+
+    def _is_crowded(self, *, besides: int) -> bool:
+        """Whether there is more to do than the ``besides`` that a lane is about to commit."""
+        return bool(self._queue) or self._settling > besides
+
+    def _call_lanes(self) -> None:
+        """Wake an idle lane when there is enough for it, or else in a while."""
+        if self._is_worth_a_batch():
+            self._wake()
+        elif self._queue and self._patience is None:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(LANE_PATIENCE_S, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        self._is_late = True
+        self._wake()
+
+    def _wake(self) -> None:
+        called = self._idle.popleft() if self._idle else None
+        if called is not None and not called.done():
+            called.set_result(None)
+
+    async def _wait(self) -> None:
+        """Wait to be woken; what has too little company meanwhile does not wait for ever."""
+        self._call_lanes()
+        called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._idle.append(called)
+        try:
+            await called
+        finally:
+            if called in self._idle:  # The lane was cancelled.
+                self._idle.remove(called)
 
     def _take(self) -> list[_Item]:
         """Take what is waiting, one request at least and no more than the bounds of a batch.
@@ -197,9 +245,12 @@ class Teller:
         Otherwise a crowd that came together stays together: one lane settles fifty at a time
         while the other runs as often for three.
         """
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience, self._is_late = None, False
         queue = self._queue
         unsettled = len(queue) + self._settling
-        share = -(-unsettled // len(self._lanes)) if len(queue) > SHARED_MIN else len(queue)
+        share = -(-unsettled // len(self._lanes)) if len(queue) > self._alone_max else len(queue)
         count_max = min(share, self._batch_max)
         items = [queue.popleft()]
         weight = items[0].weight
@@ -242,11 +293,11 @@ class _Lane:
         """End the transaction that was begun for a next batch, as there is none."""
         await self._roll_back()
 
-    async def settle(self, items: list[_Item], *, goes_on: bool) -> None:
+    async def settle(self, items: list[_Item], *, goes_on: Callable[[], bool]) -> None:
         """Settle the items together and answer them; when that cannot be, find who is to blame.
 
-        Whoever is settled is answered at once, while the search goes on. ``goes_on`` expects
-        another batch right after this one, and begins it in the same round trip that ends this.
+        Whoever is settled is answered at once, while the search goes on. ``goes_on`` is asked
+        before COMMIT whether another batch follows; it is begun in the same round trip then.
         """
         try:
             await self._settle_together(items, goes_on=goes_on)
@@ -264,7 +315,7 @@ class _Lane:
         await self.settle(items[:half], goes_on=goes_on)
         await self.settle(items[half:], goes_on=goes_on)
 
-    async def _settle_together(self, items: list[_Item], *, goes_on: bool) -> None:
+    async def _settle_together(self, items: list[_Item], *, goes_on: Callable[[], bool]) -> None:
         """Run the batch until it has committed; bounded retries of what may be retried.
 
         Raises :class:`OutcomeUnknown` when the database stays away, and instead of any other
@@ -282,7 +333,7 @@ class _Lane:
                 is_last = refusals + 1 >= ATTEMPTS_MAX
                 book = await _own(self._prepare(connection, items, is_last=is_last))
                 sent = _Sent(book, items)
-                await _commit(connection, goes_on=goes_on)
+                await _commit(connection, goes_on=goes_on())
             except Exception as error:
                 if self._is_lost(error):
                     unanswered = sent or unanswered
