@@ -175,9 +175,9 @@ def count_attempts(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     begun: list[None] = []
     begin = storage.begin
 
-    async def count_and_begin(connection: Connection) -> tuple[frozenset[str], int | None]:
+    async def count_and_begin(connection: Connection, **how: bool) -> None:
         begun.append(None)
-        return await begin(connection)
+        await begin(connection, **how)
 
     monkeypatch.setattr(storage, "begin", count_and_begin)
     return begun

@@ -24,6 +24,7 @@ from tests.factories.moments import NOW_US
 from tests.servers import Database
 from wallet.core.clock import TestClock
 from wallet.core.database import Connection, connect, make_engine, read
+from wallet.core.ids import new_id
 from wallet.ledger import storage
 from wallet.ledger.create import CREATE, Create, CreateRequest
 from wallet.ledger.queries import lookup_transfers
@@ -180,6 +181,23 @@ async def test_a_batch_has_a_number_before_it_reads_its_clock(database: Database
     """The proof in wallet/ledger/seal.py rests on this."""
     connection = await connect(database.application_url, application_name="tests")
     await storage.begin(connection)
+    await storage.obey(connection)
+    number = await connection.fetchval("SELECT pg_current_xact_id_if_assigned()::text")
+    assert number is not None
+    await connection.close()
+
+
+async def test_so_has_a_batch_that_locks_and_looks_at_once(
+    database: Database, teller: Teller
+) -> None:
+    made = await make_transfers(teller, 1)
+    connection = await connect(database.application_url, application_name="tests")
+    account_ids = await connection.fetch("SELECT account_id FROM balance")
+    await storage.begin(connection)
+    locked = await storage.lock_and_look(
+        connection, [row[0] for row in account_ids], [new_id(now_us=NOW_US)], now_us=NOW_US
+    )
+    assert len(locked or ()) == len(account_ids) > len(made)
     number = await connection.fetchval("SELECT pg_current_xact_id_if_assigned()::text")
     assert number is not None
     await connection.close()
@@ -190,6 +208,10 @@ class Held(Create):
 
     def __init__(self) -> None:
         self.begun, self.let_go = asyncio.Event(), asyncio.Event()
+
+    def foresee(self, requests: Sequence[CreateRequest]) -> None:
+        """Nothing: there must be a moment between the clock and the decision."""
+        del requests
 
     async def gather(
         self, connection: Connection, requests: Sequence[CreateRequest], now_us: int

@@ -122,7 +122,7 @@ async def test_an_account_created_by_another_process_between_two_reads_exists(
         (payer,) = await open_accounts(first, account())
         new = account(max_balance=500)
         request = CreateRequest(accounts=(new,), transfers=(transfer(payer, new.id),))
-        reached, goes_on = held_back(monkeypatch, "lock_and_find", lambda asked: new.id in asked)
+        reached, goes_on = held_back(monkeypatch, "lock_balances", lambda asked: new.id in asked)
         waiting: asyncio.Future[CreateAnswer] = second.submit(CREATE, request)
         await reached.wait()
         await open_accounts(first, new)

@@ -1,6 +1,6 @@
 """Create accounts and transfers: the ledger's own door into the teller, in TigerBeetle's terms."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from wallet.ledger.rules import (
     TransferResult,
 )
 from wallet.ledger.teller import Teller
-from wallet.ledger.work import Batch, Facts
+from wallet.ledger.work import Batch, Facts, Foreseen
 
 EVENTS_MAX: Final = 8_189
 """Events in one request, as in TigerBeetle."""
@@ -53,6 +53,16 @@ class CreateAnswer(msgspec.Struct, frozen=True):
 class Create:
     """The kind of work behind :func:`create_accounts` and :func:`create_transfers`."""
 
+    def foresee(self, requests: Sequence[CreateRequest]) -> Foreseen | None:
+        """Return what plain transfers need; accounts, posts and voids are read for."""
+        facts = Foreseen()
+        for request in requests:
+            if request.accounts or any(t.pending_id != NIL for t in request.transfers):
+                return None
+            facts.transfer_ids.update([t.id for t in request.transfers])
+            _note_accounts(facts, request.transfers)
+        return facts if facts.transfer_ids else None
+
     async def gather(
         self, connection: Connection, requests: Sequence[CreateRequest], now_us: int
     ) -> Facts:
@@ -61,18 +71,9 @@ class Create:
         facts = Facts()
         transfers = [transfer for request in requests for transfer in request.transfers]
         account_ids = [account.id for request in requests for account in request.accounts]
-        pending_ids = {t.pending_id for t in transfers if t.pending_id != NIL}
-        if account_ids or pending_ids:
-            facts.prior = await _prior(connection, transfers, account_ids, pending_ids)
-        if not pending_ids:
-            facts.asked_ids.update(t.id for t in transfers)
+        facts.prior = await _prior(connection, transfers, account_ids)
         facts.account_ids.update(account_ids)
-        for t in transfers:
-            is_large = t.amount > OPEN_AMOUNT_MAX and t.pending_id == NIL
-            is_exact = t.flags & READS_BALANCE or is_large
-            touched = facts.account_ids if is_exact else facts.added_ids
-            touched.add(t.debit_account_id)
-            touched.add(t.credit_account_id)
+        _note_accounts(facts, transfers)
         return facts
 
     def decide(self, request: CreateRequest, facts: Facts, batch: Batch) -> CreateAnswer:
@@ -100,17 +101,24 @@ class Create:
 CREATE = Create()
 
 
+def _note_accounts(facts: Facts, transfers: Iterable[Transfer]) -> None:
+    for t in transfers:
+        is_large = t.amount > OPEN_AMOUNT_MAX and t.pending_id == NIL
+        is_exact = t.flags & READS_BALANCE or is_large
+        touched = facts.account_ids if is_exact else facts.added_ids
+        touched.add(t.debit_account_id)
+        touched.add(t.credit_account_id)
+
+
 async def _prior(
-    connection: Connection,
-    transfers: list[Transfer],
-    account_ids: list[UUID],
-    pending_ids: set[UUID],
+    connection: Connection, transfers: list[Transfer], account_ids: list[UUID]
 ) -> storage.Prior:
+    pending_ids = {t.pending_id for t in transfers if t.pending_id != NIL}
     accounts = await storage.find_accounts(connection, account_ids) if account_ids else {}
     holds = await storage.lock_holds(connection, pending_ids)
     booked: dict[UUID, Transfer] = {}
     burnt: set[UUID] = set()
-    if pending_ids:
+    if transfers:
         ids = {transfer.id for transfer in transfers} | pending_ids
         booked, burnt = await storage.find_transfers(connection, ids)
     return storage.Prior(accounts=accounts, transfers=booked, holds=holds, burnt=burnt)

@@ -16,8 +16,8 @@ transfer the id and the BLAKE2b with 8 bytes. They add no strength; they let a b
 which transfer was changed, removed or added.
 
 **Why the horizon is safe.** No transfer may appear in a range once it is sealed. A batch reads its
-clock only after its transaction has its number (the first statement locks the stop row, which
-takes a number), and gives no transfer an earlier timestamp than that reading. So::
+clock only after its transaction has its number (its first statement locks a row, which takes
+a number), and gives no transfer an earlier timestamp than that reading. So::
 
     1  the caller reads the clock: now
     2  we take a transaction number of our own: X

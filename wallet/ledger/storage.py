@@ -33,11 +33,15 @@ FOR NO KEY UPDATE
 """  # noqa: S608 - the numbers are constants
 _LOCK: Final = _LOCK_BALANCES.format(more="")
 
-# Most ids that callers choose are new, and to hear so costs no round trip of its own.
-_LOCK_AND_ASK: Final = _LOCK_BALANCES.format(
+# All that a batch of plain transfers must know, in one round trip: the fewer there are, the more of
+# the batches overlap. The last column says whether anything is unusual: an id that is known, a hold
+# that has run out, a stop. Then it has to be looked at in good order.
+_LOCK_AND_LOOK: Final = _LOCK_BALANCES.format(
     more=""",
        EXISTS (SELECT FROM transfer WHERE id = ANY($2::uuid[]) AND id >= $3 AND id <= $4)
-       OR EXISTS (SELECT FROM burnt_transfer WHERE id = ANY($2::uuid[]))"""
+       OR EXISTS (SELECT FROM burnt_transfer WHERE id = ANY($2::uuid[]))
+       OR EXISTS (SELECT FROM pending_transfer WHERE state = 'pending' AND expires_at <= $5)
+       OR (SELECT scopes <> '{}' FROM stop_control WHERE id = 1 FOR SHARE)"""
 )
 
 _TRANSFER_COLUMNS: Final = Transfer.__struct_fields__
@@ -210,21 +214,23 @@ async def lock_balances(
     return {row[0]: Balance(*row) for row in rows}
 
 
-async def lock_and_find(
-    connection: Connection, account_ids: Collection[UUID], transfer_ids: Collection[UUID]
-) -> tuple[dict[UUID, Balance], Prior]:
-    """Lock balances as :func:`lock_balances` does; find what is known of those transfers too."""
-    if not transfer_ids:
-        return await lock_balances(connection, account_ids), NOTHING_PRIOR
-    balances: dict[UUID, Balance] = {}
-    if account_ids:
-        ids = sorted(transfer_ids)
-        rows = await connection.fetch(_LOCK_AND_ASK, list(account_ids), ids, ids[0], ids[-1])
-        balances = {row[0]: Balance(*row[:-1]) for row in rows}
-        if rows and not rows[0][-1]:
-            return balances, NOTHING_PRIOR
-    booked, burnt = await find_transfers(connection, transfer_ids)
-    return balances, Prior(transfers=booked, burnt=burnt)
+async def lock_and_look(
+    connection: Connection,
+    account_ids: Collection[UUID],
+    transfer_ids: Collection[UUID],
+    *,
+    now_us: int,
+) -> dict[UUID, Balance] | None:
+    """Lock balances as :func:`lock_balances` does, unless something is unusual.
+
+    None when any of the transfers is known, any hold has run out at ``now_us``, or anything is
+    stopped, which may not change until the transaction ends; or when no account exists.
+    """
+    ids = sorted(transfer_ids)
+    rows = await connection.fetch(_LOCK_AND_LOOK, list(account_ids), ids, ids[0], ids[-1], now_us)
+    if not rows or rows[0][-1]:
+        return None
+    return {row[0]: Balance(*row[:-1]) for row in rows}
 
 
 async def find_transfers(
@@ -253,13 +259,16 @@ async def _find_holds(connection: Connection, pending_ids: Collection[UUID]) -> 
     }
 
 
-async def begin(connection: Connection) -> tuple[frozenset[str], int | None]:
-    """Begin a batch, unless the last one has; return what is stopped and when a hold runs out.
-
-    The scopes that are stopped, and the moment at which the next hold runs out, if any does.
-    """
-    if not connection.is_in_transaction():
+async def begin(connection: Connection, *, anew: bool = False) -> None:
+    """Begin a batch, unless the last one has; ``anew`` gives up what this one has done so far."""
+    if anew:
+        await connection.execute("ROLLBACK AND CHAIN")
+    elif not connection.is_in_transaction():
         await connection.execute("BEGIN")
+
+
+async def obey(connection: Connection) -> tuple[frozenset[str], int | None]:
+    """Return the scopes that are stopped, and the moment the next hold runs out, if any does."""
     ((scopes, next_expiry),) = await connection.fetch(_OBEY)
     return frozenset(scopes), next_expiry
 

@@ -16,16 +16,15 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-import asyncpg
-
 from wallet.core.clock import Clock
-from wallet.core.database import ATTEMPTS_MAX, RETRYABLE_SQLSTATES, Connection, sqlstate_of
+from wallet.core.database import ATTEMPTS_MAX, Connection
 from wallet.ledger import storage
 from wallet.ledger.book import Book
 from wallet.ledger.journal import MissingFactError
 from wallet.ledger.open_accounts import OpenAccounts, add_up, is_beyond_limits
-from wallet.ledger.patience import Patience
-from wallet.ledger.work import Batch, Facts, Work
+from wallet.ledger.patience import CONNECTION_LOST, Patience, may_pass
+from wallet.ledger.rules import Balance
+from wallet.ledger.work import Batch, Facts, Foreseen, Item, Work
 
 logger = logging.getLogger(__name__)
 
@@ -35,28 +34,8 @@ BATCH_WEIGHT_MAX: Final = 8_192
 LANE_PATIENCE_S: Final = 0.02
 """Nobody waits longer for a batch that is held up while another lane has nothing to do."""
 
-# Besides what any transaction may be retried on: another process wrote the same key first
-# (the retry finds it), held a lock for too long, or filled or emptied an account that was taken to
-# be open for anything (the retry locks it and knows what it holds).
-_RETRYABLE: Final = RETRYABLE_SQLSTATES | {"23505", "55P03"}
-
-# Another process wrote, or a migration changed a table, between two of the batch's statements.
-_PASSING: Final = (
-    storage.LostRowsError,
-    MissingFactError,
-    asyncpg.InvalidCachedStatementError,
-)
-
-_CONNECTION_LOST: Final = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    # The driver has lost track of the conversation, so no answer can be told from another.
-    asyncpg.InternalClientError,
-)
-
+_Opened = tuple[dict[type[Work], Facts], Batch, Collection[UUID]]
+"""What each kind of work found, the batch with its book, and the accounts held open in it."""
 
 T = TypeVar("T")
 
@@ -70,32 +49,6 @@ class OutcomeUnknown(Exception):  # noqa: N818
 
     Asking again with the same key tells which.
     """
-
-
-class _Item:
-    """One waiting request and the future its caller awaits."""
-
-    __slots__ = ("answer", "error", "future", "request", "weight", "work")
-
-    def __init__(self, work: Work, request: object, future: asyncio.Future[Any]) -> None:
-        self.work = work
-        self.request = request
-        self.future = future
-        self.weight: int = getattr(request, "weight", 1)
-        self.answer: object = None
-        self.error: Exception | None = None
-
-    def resolve(self) -> None:
-        """Tell the caller, unless it has gone away meanwhile."""
-        if self.error is not None:
-            self.fail(self.error)
-        elif not self.future.done():
-            self.future.set_result(self.answer)
-
-    def fail(self, error: Exception) -> None:
-        """Tell the caller of an error, unless it has heard or has gone away."""
-        if not self.future.done():
-            self.future.set_exception(error)
 
 
 class Teller:
@@ -124,7 +77,7 @@ class Teller:
         self._alone_max = alone_max
         self._batch_max = batch_max
         self._queue_max = queue_max
-        self._queue: deque[_Item] = deque()
+        self._queue: deque[Item] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._patience: asyncio.TimerHandle | None = None
         self._is_late = False
@@ -173,7 +126,7 @@ class Teller:
         if self._closing or len(self._queue) >= self._queue_max:
             raise Overloaded
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Item(work, request, future))
+        self._queue.append(Item(work, request, future))
         self._call_lanes()
         return future
 
@@ -238,7 +191,7 @@ class Teller:
             if called in self._idle:  # The lane was cancelled.
                 self._idle.remove(called)
 
-    def _take(self) -> list[_Item]:
+    def _take(self) -> list[Item]:
         """Take what is waiting, one request at least and no more than the bounds of a batch.
 
         A lane leaves what is beyond its share of all that is not settled yet to the next one.
@@ -293,7 +246,7 @@ class _Lane:
         """End the transaction that was begun for a next batch, as there is none."""
         await self._roll_back()
 
-    async def settle(self, items: list[_Item], *, goes_on: Callable[[], bool]) -> None:
+    async def settle(self, items: list[Item], *, goes_on: Callable[[], bool]) -> None:
         """Settle the items together and answer them; when that cannot be, find who is to blame.
 
         Whoever is settled is answered at once, while the search goes on. ``goes_on`` is asked
@@ -315,7 +268,7 @@ class _Lane:
         await self.settle(items[:half], goes_on=goes_on)
         await self.settle(items[half:], goes_on=goes_on)
 
-    async def _settle_together(self, items: list[_Item], *, goes_on: Callable[[], bool]) -> None:
+    async def _settle_together(self, items: list[Item], *, goes_on: Callable[[], bool]) -> None:
         """Run the batch until it has committed; bounded retries of what may be retried.
 
         Raises :class:`OutcomeUnknown` when the database stays away, and instead of any other
@@ -353,32 +306,26 @@ class _Lane:
     def _is_lost(self, error: Exception) -> bool:
         """Whether the connection is gone, as against a statement having been refused."""
         gone = self._connection is None or self._connection.is_closed()
-        return gone or isinstance(error, _CONNECTION_LOST)
+        return gone or isinstance(error, CONNECTION_LOST)
 
     def _may_retry(self, error: Exception) -> bool:
         """Whether the same batch may succeed now; forgets what has proved to be wrong."""
         was_full = is_beyond_limits(error)
         if was_full or isinstance(error, storage.LostRowsError):
             self._open_accounts.forget()
-        return was_full or isinstance(error, _PASSING) or sqlstate_of(error) in _RETRYABLE
+        return was_full or may_pass(error)
 
-    async def _prepare(self, connection: Connection, items: list[_Item], *, is_last: bool) -> Book:
+    async def _prepare(self, connection: Connection, items: list[Item], *, is_last: bool) -> Book:
         """Do everything but the COMMIT and return the book; ``is_last`` is the last attempt."""
-        stops, next_expiry = await storage.begin(connection)
-        # Read after the transaction has its number: whoever waits for all older transactions
-        # knows that no row with an earlier timestamp can still appear.
-        now_us = self._clock()
-        by_kind: dict[type[Work], list[_Item]] = {}
+        await storage.begin(connection)
+        by_kind: dict[type[Work], list[Item]] = {}
         for item in items:
             by_kind.setdefault(type(item.work), []).append(item)
-        facts = {
-            kind: await group[0].work.gather(connection, [i.request for i in group], now_us)
-            for kind, group in by_kind.items()
-        }
-        book, open_ids = await self._open_book(
-            connection, list(facts.values()), now_us, expired=(next_expiry or now_us + 1) <= now_us
-        )
-        batch = Batch(book=book, now_us=now_us, stops=stops)
+        opened = await self._open_at_once(connection, items) if len(by_kind) == 1 else None
+        if opened is None:
+            opened = await self._gather_and_open(connection, by_kind)
+        facts, batch, open_ids = opened
+        book = batch.book
         _decide(items, facts, batch, is_last=is_last)
         self._open_accounts.note(book.booked)
         # Accounts first, because what a kind of work writes may refer to them.
@@ -389,6 +336,45 @@ class _Lane:
                 await group[0].work.record(connection, facts[kind], answers, batch)
         await storage.record(connection, book, open_ids=open_ids)
         return book
+
+    async def _open_at_once(self, connection: Connection, items: list[Item]) -> _Opened | None:
+        """Lock and look in one round trip, where that is enough for what is asked."""
+        work = items[0].work
+        foresee: Callable[..., Foreseen | None] | None = getattr(work, "foresee", None)
+        facts = foresee([item.request for item in items]) if foresee else None
+        if facts is None:
+            return None
+        lent = self._open_accounts.lend(facts.added_ids, {}, facts.account_ids, kinds=1)
+        wanted_ids = (facts.account_ids | facts.added_ids).difference(lent)
+        if not wanted_ids:
+            return None
+        locked = await storage.lock_and_look(
+            connection, wanted_ids, facts.transfer_ids, now_us=self._clock()
+        )
+        if locked is None:
+            await storage.begin(connection, anew=True)
+            return None
+        self._open_accounts.learn(locked, ())
+        book = self._make_book(self._clock(), locked, lent, storage.NOTHING_PRIOR)
+        batch = Batch(book=book, now_us=book.now, stops=frozenset())
+        return {type(work): facts}, batch, lent.keys()
+
+    async def _gather_and_open(
+        self, connection: Connection, by_kind: dict[type[Work], list[Item]]
+    ) -> _Opened:
+        """Read what each kind of work needs, lock the accounts, release what has run out."""
+        stops, next_expiry = await storage.obey(connection)
+        # Read after the transaction has its number: whoever waits for all older transactions
+        # knows that no row with an earlier timestamp can still appear.
+        now_us = self._clock()
+        facts = {
+            kind: await group[0].work.gather(connection, [i.request for i in group], now_us)
+            for kind, group in by_kind.items()
+        }
+        book, open_ids = await self._open_book(
+            connection, list(facts.values()), now_us, expired=(next_expiry or now_us + 1) <= now_us
+        )
+        return facts, Batch(book=book, now_us=now_us, stops=stops), open_ids
 
     async def _open_book(
         self, connection: Connection, facts: Collection[Facts], now_us: int, *, expired: bool
@@ -404,23 +390,30 @@ class _Lane:
         for hold in prior.holds.values():
             added_ids |= {hold.transfer.debit_account_id, hold.transfer.credit_account_id}
         drawn = add_up(fact.drawn for fact in facts)
-        open_balances = self._open_accounts.lend(added_ids, drawn, exact_ids, kinds=len(facts))
-        wanted_ids = (exact_ids | added_ids | drawn.keys()).difference(open_balances)
-        asked_ids = {transfer_id for fact in facts for transfer_id in fact.asked_ids}
-        locked, known = await storage.lock_and_find(connection, wanted_ids, asked_ids)
-        prior = storage.merge([prior, known], {})
+        lent = self._open_accounts.lend(added_ids, drawn, exact_ids, kinds=len(facts))
+        wanted_ids = (exact_ids | added_ids | drawn.keys()).difference(lent)
+        locked = await storage.lock_balances(connection, wanted_ids)
         self._open_accounts.learn(locked, drawn)
-        self._open_accounts.date(open_balances.values())
-        book = Book(
+        book = self._make_book(now_us, locked, lent, prior)
+        book.expire_holds()
+        return book, lent.keys()
+
+    def _make_book(
+        self,
+        now_us: int,
+        locked: dict[UUID, Balance],
+        lent: dict[UUID, Balance],
+        prior: storage.Prior,
+    ) -> Book:
+        self._open_accounts.date(lent.values())
+        return Book(
             now=now_us,
-            balances={**locked, **open_balances},
+            balances={**locked, **lent},
             accounts=prior.accounts,
             transfers=prior.transfers,
             holds=prior.holds,
             failed=prior.burnt,
         )
-        book.expire_holds()
-        return book, open_balances.keys()
 
     async def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
@@ -437,11 +430,11 @@ class _Lane:
 class _Sent:
     """A batch whose COMMIT was sent: what it was to write, and what it was to answer."""
 
-    def __init__(self, book: Book, items: Iterable[_Item]) -> None:
+    def __init__(self, book: Book, items: Iterable[Item]) -> None:
         self._book = book
         self._outcomes = [(item.answer, item.error) for item in items]
 
-    async def has_committed(self, connection: Connection, items: Iterable[_Item]) -> bool:
+    async def has_committed(self, connection: Connection, items: Iterable[Item]) -> bool:
         """Look it up; when it has, the items have their answers of then."""
         if not await storage.is_recorded(connection, self._book):
             return False
@@ -463,7 +456,7 @@ async def _own(work: Awaitable[T]) -> T:
 
 
 def _decide(
-    items: Iterable[_Item], facts: dict[type[Work], Any], batch: Batch, *, is_last: bool
+    items: Iterable[Item], facts: dict[type[Work], Any], batch: Batch, *, is_last: bool
 ) -> None:
     """Decide in the order of arrival; one request's fault is undone and stays its own.
 
