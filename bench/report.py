@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import mean
 from typing import Any, Final
 
 from rich.table import Table
@@ -108,7 +109,7 @@ def figures_of(measured: Measured) -> dict[str, Any]:
     )  # fmt: skip
     if ledger is not None:
         figures |= {
-            "ledger_64_over_pgbench": ledger.uniform.per_s / tps,
+            "ledger_64_over_pgbench": ledger.uniform.per_s / mean(measured.tps_beside_ledger),
             "ledger_hot_over_uniform": ledger.hot.per_s / ledger.uniform.per_s,
             "ledger_uniform_per_s": ledger.uniform.per_s,
             "ledger_hot_per_s": ledger.hot.per_s,
@@ -127,7 +128,8 @@ def figures_of(measured: Measured) -> dict[str, Any]:
         figures |= measured.step_up.figures()
     figures |= {
         "pgbench_tps": tps,
-        "pgbench_tps_slices": measured.tps,
+        "pgbench_tps_beside_ledger": measured.tps_beside_ledger,
+        "pgbench_tps_beside_till": measured.tps_beside_till,
         "fdatasync_us": measured.fdatasync_us,
         "seconds": measured.seconds,
     }
@@ -143,7 +145,7 @@ def figures_of(measured: Measured) -> dict[str, Any]:
 def _figures_of_till(measured: Measured, till: TillPart) -> dict[str, Any]:
     open_loop = measured.open_loop
     figures = {
-        "till_over_pgbench": till.uniform.per_s / measured.pgbench_tps,
+        "till_over_pgbench": till.uniform.per_s / mean(measured.tps_beside_till),
         "till_hot_over_uniform": till.hot.per_s / till.uniform.per_s,
         "till_cpu_ms_per_payment": till.uniform.cpu_ms,
         "till_over_orm": till.hot.per_s / till.conventional_hot.per_s,

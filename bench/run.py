@@ -2,9 +2,10 @@
 
 import gc
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from statistics import mean
 from typing import Final
 
 from bench import yardstick
@@ -86,7 +87,8 @@ class Measured:
 
     fdatasync_us: float
     seconds: float = 0.0
-    tps: list[float] = field(default_factory=list)
+    tps_beside_ledger: list[float] = field(default_factory=list)
+    tps_beside_till: list[float] = field(default_factory=list)
     ledger: LedgerPart | None = None
     till: TillPart | None = None
     storm: StormPart | None = None
@@ -100,7 +102,7 @@ class Measured:
     @property
     def pgbench_tps(self) -> float:
         """The mean of the yardstick's slices, which are all of the same length."""
-        return sum(self.tps) / len(self.tps)
+        return mean(self.tps_beside_ledger + self.tps_beside_till)
 
 
 async def run(stage: Stage, plan: Plan, *, parts: frozenset[str]) -> Measured:
@@ -161,24 +163,32 @@ async def _warm_up(plan: Plan, measured: Measured) -> None:
 
 
 async def _take_turns(stage: Stage, plan: Plan, measured: Measured) -> None:
-    """Let the yardstick begin, come between the rounds, and end."""
-    await _measure_yardstick(stage, plan, measured)
+    """Let each part take turns with the yardstick, which begins and ends.
+
+    The ledger comes first, so that what the till writes is not among what its figure depends on.
+    """
+    if measured.ledger is not None:
+        await _alternate(stage, plan, measured.ledger.take_turn, measured.tps_beside_ledger)
+    if measured.till is not None:
+        await _alternate(stage, plan, measured.till.take_turn, measured.tps_beside_till)
+
+
+async def _alternate(
+    stage: Stage, plan: Plan, take_turn: Callable[..., Awaitable[None]], tps: list[float]
+) -> None:
+    tps.append(await _measure_yardstick(stage, plan))
     for number in range(1, plan.rounds + 1):
         say(f"round {number} of {plan.rounds}")
-        backwards = number % 2 == 0
-        if measured.ledger is not None:
-            await measured.ledger.take_turn(backwards=backwards)
-        if measured.till is not None:
-            await measured.till.take_turn(backwards=backwards)
-        await _measure_yardstick(stage, plan, measured)
+        await take_turn(backwards=number % 2 == 0)
+        tps.append(await _measure_yardstick(stage, plan))
 
 
-async def _measure_yardstick(stage: Stage, plan: Plan, measured: Measured) -> None:
+async def _measure_yardstick(stage: Stage, plan: Plan) -> float:
     tps = await yardstick.measure_tps(
         stage.cluster.bin_directory, stage.yardstick_url, seconds=plan.yardstick_s
     )
-    measured.tps.append(tps)
     say(f"pgbench: {tps:,.0f} transactions/s")
+    return tps
 
 
 async def _finish_till(plan: Plan, measured: Measured, till: TillPart) -> None:

@@ -105,7 +105,7 @@ def test_a_payment_whose_answer_was_lost_may_be_there_or_not() -> None:
 def test_the_exit_status_tells_whether_the_money_adds_up(
     capsys: pytest.CaptureFixture[str], closed: Books, status: int
 ) -> None:
-    measured = Measured(fdatasync_us=100.0, tps=[900.0, 1_100.0], books=closed)
+    measured = Measured(fdatasync_us=100.0, tps_beside_ledger=[900.0, 1_100.0], books=closed)
     assert report(measured, quick=True) == status
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["pgbench_tps"] == 1_000
