@@ -98,6 +98,25 @@ async def test_a_hold_is_resolved_by_one_process_only(
         assert await counters(connection, payer) == (0, 60, 0, 0)
 
 
+async def test_an_id_that_was_burnt_while_another_batch_waited_for_its_locks_stays_burnt(
+    module_database: Database, connection: Connection
+) -> None:
+    """The payer has the money by then, and yet whoever was refused must not be told otherwise."""
+    async with two_tellers(module_database) as (first, second, proxy):
+        payer, payee, source = await open_accounts(
+            first, account(flags=GUARDED), account(flags=GUARDED), account()
+        )
+        asked = transfer(payer, payee, 5)
+        answers = await overlap(
+            proxy,
+            connection,
+            lambda: codes(first, asked, transfer(source, payer, 5)),
+            lambda: codes(second, asked),
+        )
+        assert answers == (["exceeds_credits", "created"], ["id_already_failed"])
+        assert await counters(connection, payer) == (0, 0, 0, 5)
+
+
 def held_back(
     monkeypatch: pytest.MonkeyPatch, name: str, ids: Callable[[Any], bool]
 ) -> tuple[asyncio.Event, asyncio.Event]:

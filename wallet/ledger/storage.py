@@ -41,7 +41,7 @@ _LOCK_AND_LOOK: Final = _LOCK_BALANCES.format(
        EXISTS (SELECT FROM transfer WHERE id = ANY($2::uuid[]) AND id >= $3 AND id <= $4)
        OR EXISTS (SELECT FROM burnt_transfer WHERE id = ANY($2::uuid[]))
        OR EXISTS (SELECT FROM pending_transfer WHERE state = 'pending' AND expires_at <= $5)
-       OR (SELECT scopes <> '{}' FROM stop_control WHERE id = 1 FOR SHARE)"""
+       OR coalesce((SELECT scopes <> '{}' FROM stop_control WHERE id = 1 FOR SHARE), true)"""
 )
 
 _TRANSFER_COLUMNS: Final = Transfer.__struct_fields__
@@ -115,7 +115,8 @@ _NOT_OPEN: Final = f"""(
 # turn, here and there, the more of them overlap. Counting the transfers puts them before the
 # balances, of which a busy one is locked from here on. ``kept`` is 1 for a balance that the batch
 # has not read: what it brings is added to what is there. It is 0 for one that the batch has locked
-# and knows: what it brings is what there is now.
+# and knows: what it brings is what there is now. An id may have been burnt while the batch waited
+# for its locks, which it had looked for before; then nothing of this must stay.
 _RECORD = f"""
 WITH booked AS (
     INSERT INTO transfer ({_COLUMNS})
@@ -142,6 +143,7 @@ FROM (
           last_timestamp, transfer_count, closed, kept)
 WHERE b.account_id = ANY (ARRAY[new.account_id]) AND NOT (new.kept = 1 AND {_NOT_OPEN})
   AND (SELECT count(*) FROM booked) = cardinality($1::uuid[])
+  AND NOT EXISTS (SELECT FROM burnt_transfer WHERE id = ANY($1::uuid[]))
 """  # noqa: S608 - as above
 
 _COUNT_NOT_OPEN = f"""
@@ -308,8 +310,8 @@ async def record(connection: Connection, book: Book, *, open_ids: Collection[UUI
 
     ``open_ids`` are the accounts the book holds without their balance
     (:mod:`wallet.ledger.open_accounts`). Raises :class:`LostRowsError` when a row it must update
-    is not there, when one of those accounts has been closed or is half full, or when an id to be
-    burnt has been booked meanwhile.
+    is not there, when one of those accounts has been closed or is half full, when an id to be
+    burnt has been booked meanwhile, or one to be booked has been burnt.
     """
     if book.opened:
         await _insert_holds(connection, book.opened, resolved_at=book.now)

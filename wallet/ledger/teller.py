@@ -144,6 +144,7 @@ class Teller:
     async def _settle_next(self, lane: "_Lane") -> None:
         items = self._take()
         self._settling += len(items)
+        self._call_lanes()
         try:
             await lane.settle(items, goes_on=lambda: self._is_crowded(besides=len(items)))
             # Whoever has just been answered may ask again, and belongs to the next batch.
@@ -176,9 +177,11 @@ class Teller:
         self._wake()
 
     def _wake(self) -> None:
-        called = self._idle.popleft() if self._idle else None
-        if called is not None and not called.done():
-            called.set_result(None)
+        while self._idle:
+            called = self._idle.popleft()
+            if not called.done():
+                called.set_result(None)
+                return
 
     async def _wait(self) -> None:
         """Wait to be woken; what has too little company meanwhile does not wait for ever."""
