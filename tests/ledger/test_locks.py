@@ -46,9 +46,9 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     begun: list[None] = []
     begin = storage.begin
 
-    async def count_and_begin(connection: Connection, **how: bool) -> None:
+    async def count_and_begin(connection: Connection) -> None:
         begun.append(None)
-        await begin(connection, **how)
+        await begin(connection)
 
     monkeypatch.setattr(storage, "begin", count_and_begin)
     return begun

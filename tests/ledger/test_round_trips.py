@@ -3,12 +3,24 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from asyncpg import LockNotAvailableError
 
-from tests.factories.ledger import account, codes, fund, open_accounts, pending, transfer, void
+from tests.factories.ledger import (
+    account,
+    codes,
+    fund,
+    open_accounts,
+    open_connection,
+    pending,
+    transfer,
+    void,
+)
 from tests.factories.moments import NOW_US
 from tests.servers import Database
 from wallet.core.clock import TestClock
 from wallet.core.database import Connection, connect
+from wallet.core.ids import new_id
+from wallet.ledger import storage
 from wallet.ledger.rules import ACCOUNT_DEBITS_MUST_NOT_EXCEED_CREDITS
 from wallet.ledger.teller import Teller
 
@@ -91,3 +103,35 @@ async def test_a_hold_that_runs_out_frees_its_money_for_the_very_next_batch(
     assert await codes(teller, transfer(payer, payee, 100)) == ["created"]
     assert begin_with(asked, UNUSUAL[:4])
     assert await codes(teller, void(hold)) == ["pending_transfer_expired"]
+
+
+async def test_a_stop_of_anything_is_looked_at_in_good_order(
+    module_database: Database, teller: Teller, asked: list[str]
+) -> None:
+    payer, payee = await open_accounts(teller, account(flags=GUARDED), account(flags=GUARDED))
+    await fund(teller, payer)
+    async with open_connection(module_database.owner_url) as owner:
+        await owner.execute("UPDATE stop_control SET scopes = '{programme:none}'")
+        asked.clear()
+        assert await codes(teller, transfer(payer, payee, 5)) == ["created"]
+        assert begin_with(asked, UNUSUAL)
+        await owner.execute("UPDATE stop_control SET scopes = '{}'")
+
+
+async def test_a_stop_waits_for_a_batch_that_has_only_looked(
+    module_database: Database, teller: Teller
+) -> None:
+    payer, payee = await open_accounts(teller, account(), account())
+    url = module_database.application_url
+    async with open_connection(url) as batch, open_connection(url) as stop:
+        await storage.begin(batch)
+        looked = await storage.lock_and_look(
+            batch, [payer, payee], [new_id(now_us=NOW_US)], now_us=NOW_US
+        )
+        assert looked is not None
+        with pytest.raises(LockNotAvailableError):
+            async with stop.transaction():
+                await stop.execute("LOCK TABLE stop_control IN EXCLUSIVE MODE NOWAIT")
+        await storage.begin_anew(batch)
+        async with stop.transaction():
+            await stop.execute("LOCK TABLE stop_control IN EXCLUSIVE MODE NOWAIT")

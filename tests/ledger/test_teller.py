@@ -1,8 +1,8 @@
 """The teller's loop: who shares a batch with whom, who waits for whom, and who is turned away."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -17,6 +17,7 @@ from tests.factories.ledger import (
 )
 from tests.factories.moments import NOW_US
 from tests.ledger.notes import Note, Notes, noted
+from tests.patience import until
 from tests.servers import Database
 from wallet.core.clock import TestClock
 from wallet.core.database import Connection, connect
@@ -63,42 +64,55 @@ async def test_what_queued_while_a_batch_was_settled_is_the_next_batch(
     assert await noted(table) == {1, 2, 3, 4}
 
 
-async def test_few_wait_for_the_batch_under_way_and_many_do_not(
-    module_database: Database, table: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(teller_module, "LANE_PATIENCE_S", 3_600)
-    work = Notes()
+@asynccontextmanager
+async def one_lane_held(
+    database: Database, work: Notes, *, alone_max: int
+) -> AsyncIterator[tuple[Teller, "asyncio.Future[list[int]]", asyncio.Event]]:
+    """Yield a teller of two lanes, one of them held with number 1 until the event is set."""
     work.gate = gate = asyncio.Event()
-    async with open_teller(module_database.application_url, lanes=2, alone_max=3) as teller:
-        first = submit(teller, work, [1])
+    url = database.application_url
+    async with open_teller(url, lanes=2, alone_max=alone_max) as teller:
+        held = submit(teller, work, [1])
         await work.begun.wait()
         work.gate = None
+        yield teller, held, gate
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits behind a batch waits for as long as it takes."""
+    monkeypatch.setattr(teller_module, "LANE_PATIENCE_S", 3_600)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_few_wait_for_the_batch_under_way_and_many_do_not(
+    module_database: Database, table: Connection
+) -> None:
+    work = Notes()
+    async with one_lane_held(module_database, work, alone_max=3) as (teller, held, gate):
         few = submit(teller, work, [2, 3, 4])
         await asyncio.sleep(0)
         assert teller.waiting == 3
         one_more = submit(teller, work, [5])
         assert await few == [20, 30, 40]
         gate.set()
-        assert [await first, await one_more] == [[10], [50]]
+        assert [await held, await one_more] == [[10], [50]]
     assert work.attempts == [[1], [2, 3, 4], [5]]
     assert len(await noted(table)) == 5
 
 
+@pytest.mark.usefixtures("patient")
 async def test_whoever_still_waits_at_the_close_is_settled_by_the_lane_that_is_free(
-    module_database: Database, table: Connection, monkeypatch: pytest.MonkeyPatch
+    module_database: Database, table: Connection
 ) -> None:
-    monkeypatch.setattr(teller_module, "LANE_PATIENCE_S", 3_600)
     work = Notes()
-    work.gate = gate = asyncio.Event()
-    async with open_teller(module_database.application_url, lanes=2, alone_max=3) as teller:
-        first = submit(teller, work, [1])
-        await work.begun.wait()
-        work.gate, last = None, submit(teller, work, [2])
+    async with one_lane_held(module_database, work, alone_max=3) as (teller, held, gate):
+        last = submit(teller, work, [2])
         closing = asyncio.create_task(teller.close())
         assert await last == [20]
         gate.set()
         await closing
-    assert await first == [10]
+    assert await held == [10]
     assert await noted(table) == {1, 2}
 
 
@@ -107,16 +121,34 @@ async def test_a_request_that_comes_while_one_lane_is_held_up_goes_to_the_other(
     module_database: Database, table: Connection, alone_max: int
 ) -> None:
     work = Notes()
-    work.gate = asyncio.Event()
-    url = module_database.application_url
-    async with open_teller(url, lanes=2, alone_max=alone_max) as teller:
-        blocked = submit(teller, work, [1])
-        await work.begun.wait()
-        gate, work.gate = work.gate, None
+    async with one_lane_held(module_database, work, alone_max=alone_max) as (teller, held, gate):
         assert await submit(teller, work, [2]) == [20]
         assert await noted(table) == {2}
         gate.set()
-        assert await blocked == [10]
+        assert await held == [10]
+
+
+async def test_what_a_batch_leaves_behind_is_heard_of_by_the_lane_that_is_free(
+    module_database: Database, table: Connection
+) -> None:
+    """Two requests that do not fit together; the lane that takes the one is held up with it."""
+    gate = asyncio.Event()
+
+    def hold_what_follows(_: object) -> None:
+        work.gate = gate
+
+    async def are_both_tried() -> bool:
+        return len(work.attempts) > len(heavy)
+
+    work = Notes(on_gather=hold_what_follows)
+    async with open_teller(module_database.application_url, lanes=2, alone_max=8) as teller:
+        heavy = [Note(number, weight=BATCH_WEIGHT_MAX) for number in (2, 3)]
+        asked = [teller.submit(work, note) for note in (Note(1), *heavy)]
+        await until(are_both_tried)
+        assert work.attempts == [[1], [2], [3]]
+        gate.set()
+        assert await asyncio.gather(*asked) == [10, 20, 30]
+    assert len(await noted(table)) == 3
 
 
 async def test_a_crowd_is_shared_by_the_lanes_that_are_free(

@@ -94,9 +94,9 @@ async def test_a_rush_for_one_coupon_runs_no_batch_twice(
         recorded: list[int] = []
         begin, record = storage.begin, storage.record
 
-        async def count_and_begin(connection: Connection, **how: bool) -> None:
+        async def count_and_begin(connection: Connection) -> None:
             read.append(1)
-            await begin(connection, **how)
+            await begin(connection)
 
         async def record_and_count(
             connection: Connection, book: Book, *, open_ids: Collection[UUID]

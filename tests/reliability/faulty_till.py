@@ -30,8 +30,8 @@ def die() -> NoReturn:
 def before_begin() -> None:
     """Die with a request in hand and no transaction."""
 
-    async def begin(connection: Connection, **how: bool) -> NoReturn:
-        del connection, how
+    async def begin(connection: Connection) -> NoReturn:
+        del connection
         die()
 
     _replace(storage, "begin", begin)

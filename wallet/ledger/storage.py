@@ -261,12 +261,15 @@ async def _find_holds(connection: Connection, pending_ids: Collection[UUID]) -> 
     }
 
 
-async def begin(connection: Connection, *, anew: bool = False) -> None:
-    """Begin a batch, unless the last one has; ``anew`` gives up what this one has done so far."""
-    if anew:
-        await connection.execute("ROLLBACK AND CHAIN")
-    elif not connection.is_in_transaction():
+async def begin(connection: Connection) -> None:
+    """Begin a batch, unless the last one has."""
+    if not connection.is_in_transaction():
         await connection.execute("BEGIN")
+
+
+async def begin_anew(connection: Connection) -> None:
+    """Give up what the batch has done and locked so far, and begin it again."""
+    await connection.execute("ROLLBACK AND CHAIN")
 
 
 async def obey(connection: Connection) -> tuple[frozenset[str], int | None]:
