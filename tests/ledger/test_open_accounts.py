@@ -157,6 +157,19 @@ async def test_what_a_batch_releases_later_makes_no_room_for_what_came_before(
         assert await counters(connection, shop) == (0, 0, 0, AMOUNT_MAX - 4)
 
 
+async def test_an_amount_that_could_fill_an_account_has_it_read_first(
+    module_database: Database, connection: Connection
+) -> None:
+    """Nothing but the batch itself fills it, and what it releases last makes it fit again."""
+    async with two_tellers(module_database) as (first, _, _):
+        payer, other, shop = await open_accounts(first, account(), account(), account())
+        hold = pending(payer, shop, 5)
+        assert await codes(first, transfer(other, shop, 5), hold) == ["created", "created"]
+        asked = transfer(payer, shop, AMOUNT_MAX - 10), transfer(other, shop, 1), void(hold)
+        assert await codes(first, *asked) == ["created", "overflows_credits", "created"]
+        assert await counters(connection, shop) == (0, 0, 0, AMOUNT_MAX - 5)
+
+
 async def test_a_poor_payer_hears_first_that_the_account_is_full(module_database: Database) -> None:
     """An overflow comes before a lack of money, and does not burn the id as that does."""
     async with two_tellers(module_database) as (first, second, _):

@@ -27,6 +27,10 @@ from wallet.ledger.create import create_transfers
 from wallet.ledger.teller import BATCH_WEIGHT_MAX, OutcomeUnknown, Overloaded, Teller
 
 
+WAIT_S_MAX = 5.0
+"""How long a test that is wrong about who waits for whom goes on."""
+
+
 def submit(teller: Teller, work: Notes, numbers: Sequence[int]) -> "asyncio.Future[list[int]]":
     """Submit the numbers, one request each, and return all answers as one future."""
     return asyncio.gather(*(teller.submit(work, Note(number)) for number in numbers))
@@ -75,13 +79,17 @@ async def one_lane_held(
         held = submit(teller, work, [1])
         await work.begun.wait()
         work.gate = None
-        yield teller, held, gate
+        try:
+            async with asyncio.timeout(WAIT_S_MAX):
+                yield teller, held, gate
+        finally:
+            gate.set()
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits behind a batch waits for as long as it takes."""
-    monkeypatch.setattr(teller_module, "LANE_PATIENCE_S", 3_600)
+    """Whoever waits behind a batch waits for longer than the test."""
+    monkeypatch.setattr(teller_module, "LANE_PATIENCE_S", 2 * WAIT_S_MAX)
 
 
 @pytest.mark.usefixtures("patient")
@@ -144,9 +152,11 @@ async def test_what_a_batch_leaves_behind_is_heard_of_by_the_lane_that_is_free(
     async with open_teller(module_database.application_url, lanes=2, alone_max=8) as teller:
         heavy = [Note(number, weight=BATCH_WEIGHT_MAX) for number in (2, 3)]
         asked = [teller.submit(work, note) for note in (Note(1), *heavy)]
-        await until(are_both_tried)
+        try:
+            await until(are_both_tried)
+        finally:
+            gate.set()
         assert work.attempts == [[1], [2], [3]]
-        gate.set()
         assert await asyncio.gather(*asked) == [10, 20, 30]
     assert len(await noted(table)) == 3
 
