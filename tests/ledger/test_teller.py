@@ -26,7 +26,6 @@ from wallet.ledger.bulk import BULK_BATCH, bulk_teller
 from wallet.ledger.create import create_transfers
 from wallet.ledger.teller import BATCH_WEIGHT_MAX, OutcomeUnknown, Overloaded, Teller
 
-
 WAIT_S_MAX = 5.0
 """How long a test that is wrong about who waits for whom goes on."""
 
